@@ -1,0 +1,142 @@
+"""Engines and transactions: the one place that knows how each database begins, waits and fails."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+
+from db.errors import DatabaseUnavailable
+
+T = TypeVar("T")
+
+#: How long a SQLite writer waits for another one; a batch holds the lock for 250 ms at most.
+BUSY_TIMEOUT_S = 15
+#: A deadlock or serialization failure is tried again this often before it is an error.
+CONFLICT_RETRIES = 5
+#: PostgreSQL serialization_failure, deadlock_detected; MySQL lock wait timeout, deadlock.
+CONFLICTS = {"40001", "40P01", "1205", "1213"}
+
+DRIVERS = "sqlite:///FILE, postgresql+psycopg://..., mysql+pymysql://..."
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for one of the three kinds of database; raises DatabaseUnavailable for a URL that cannot be used."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed)
+        return _server(parsed)
+    except (ArgumentError, NoSuchModuleError):
+        raise DatabaseUnavailable(f'[database] url: "{masked(url)}" is not a database URL; allowed: {DRIVERS}') from None
+    except ModuleNotFoundError as e:
+        raise DatabaseUnavailable(
+            f'[database] url: "{masked(url)}" needs the driver {e.name}; install clockmill[postgres] or clockmill[mysql]'
+        ) from None
+
+
+def masked(url: str | URL) -> str:
+    """The URL with its password hidden."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return str(url).split("@")[-1]
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:":
+        _private_folder(Path(url.database).parent)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, record: object) -> None:
+        # The driver's own BEGIN comes late and is never IMMEDIATE: clockmill begins its transactions itself.
+        connection.isolation_level = None
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as e:
+        raise DatabaseUnavailable(f"[database] url: the folder {folder} cannot be made: {e.strerror}") from None
+
+
+def _server(url: URL) -> Engine:
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 30}
+    arguments: dict[str, Any] = {"connect_timeout": 10}
+    if url.get_backend_name() in ("mysql", "mariadb"):
+        # Gap locks of REPEATABLE READ make two claimers deadlock; strict mode refuses what would be cut silently.
+        options["isolation_level"] = "READ COMMITTED"
+        arguments |= {"charset": "utf8mb4", "init_command": "SET SESSION sql_mode = 'TRADITIONAL,ANSI_QUOTES'"}
+    return create_engine(url, connect_args=arguments, **options)
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """One read transaction: everything read in it belongs together."""
+    with _translated(engine), engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """One write transaction, committed at the end of the block, rolled back by any error."""
+    with _translated(engine), engine.connect() as connection:
+        connection = connection.execution_options(writing=True)
+        with connection.begin():
+            yield connection
+
+
+def in_write(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Runs `work` in one write transaction, again when the database asks for that (deadlock, serialization).
+
+    `work` must be safe to run again: whatever it did was rolled back.
+    """
+    for attempt in range(CONFLICT_RETRIES):
+        try:
+            with engine.connect() as connection:
+                connection = connection.execution_options(writing=True)
+                with connection.begin():
+                    return work(connection)
+        except DBAPIError as e:
+            if not is_conflict(e) or attempt == CONFLICT_RETRIES - 1:
+                raise _foreign(engine, e) from e
+            time.sleep(random.uniform(0, 0.05 * 2**attempt))
+    raise AssertionError("the loop returns or raises")
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """True for errors after which the same transaction may succeed."""
+    original = error.orig
+    code = getattr(original, "sqlstate", None) or (str(original.args[0]) if original and original.args else "")
+    return code in CONFLICTS or "database is locked" in str(original)
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as e:
+        raise _foreign(engine, e) from e
+
+
+def _foreign(engine: Engine, error: DBAPIError) -> Exception:
+    if not isinstance(error, OperationalError | InterfaceError):
+        return error
+    sentence = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    return DatabaseUnavailable(f"[database] url: {masked(engine.url)} does not answer as it should: {sentence}")
