@@ -1,0 +1,178 @@
+"""What a job is: its declaration, whoever wrote it, and the outputs it promises to publish."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from clockmill.durations import parse_duration
+from clockmill.errors import ConfigError
+from db.outputs import OutputSpec
+
+if TYPE_CHECKING:
+    from clockmill.context import Context
+
+JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+CATCH_UP = ("none", "latest", "earliest", "all")
+OVERLAP = ("skip", "queue_one", "queue_all", "cancel_previous", "terminate_previous", "allow")
+OVERLAP_ALIASES = {"forbid": "skip", "replace": "cancel_previous"}
+ON_LOST = ("rerun", "fail")
+EXECUTORS = ("process", "thread", "command")
+
+JobFunction = Callable[["Context"], None]
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job as the scheduler sees it: defaults, overridden by its decorator, overridden by the configuration."""
+
+    name: str
+    #: The function of a decorated job; a command job has `command` instead.
+    function: JobFunction | None = None
+    command: tuple[str, ...] = ()
+    #: True only when the configuration asks for a shell: `command` is then one string given to /bin/sh.
+    shell: bool = False
+    #: Crontab expressions whose slots are united; empty: the job runs only when asked.
+    schedule: tuple[str, ...] = ()
+    #: IANA zone of the schedule; "local" is the system's.
+    timezone: str = "local"
+    start: datetime | None = None
+    end: datetime | None = None
+    #: Delays each start by a stable part of this, never the slot.
+    jitter: timedelta = timedelta(0)
+    exclude: tuple[str, ...] = ()
+    dst_gap: str = "run"
+    dst_overlap: str = "first"
+    timeout: timedelta = timedelta(hours=1)
+    #: Further attempts after a failed or timed out one; a lost attempt does not count.
+    retries: int = 0
+    #: Wait before the first retry; doubled for each further one, at most an hour.
+    backoff: timedelta = timedelta(seconds=30)
+    overlap: str = "skip"
+    catch_up: str = "latest"
+    #: None: one period of the schedule, at most 24 hours.
+    catch_up_window: timedelta | None = None
+    #: Higher runs first among those that are due.
+    priority: int = 0
+    on_lost: str = "rerun"
+    executor: str = "process"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[OutputSpec, ...] = ()
+    #: Where the job was found: a module, a file or the configuration.
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if not JOB_NAME.fullmatch(self.name):
+            raise ConfigError(f'job "{self.name}": a name is {JOB_NAME.pattern}')
+        allowed = {"catch_up": CATCH_UP, "overlap": OVERLAP, "on_lost": ON_LOST, "executor": EXECUTORS}
+        for key, words in allowed.items():
+            if getattr(self, key) not in words:
+                raise ConfigError(f'job {self.name}: {key} = "{getattr(self, key)}"; allowed: {", ".join(words)}')
+        if self.timeout <= timedelta(0):
+            raise ConfigError(f"job {self.name}: timeout must be longer than 0 s")
+        if self.retries < 0:
+            raise ConfigError(f"job {self.name}: retries = {self.retries}; allowed: 0 and up")
+
+    def identity(self) -> dict[str, Any]:
+        """What the ledger keeps as the job's specification; two processes that agree on it may both materialise."""
+        return {
+            "schedule": list(self.schedule),
+            "timezone": self.timezone,
+            "start": self.start and self.start.isoformat(),
+            "end": self.end and self.end.isoformat(),
+            "jitter": self.jitter.total_seconds(),
+            "exclude": list(self.exclude),
+            "dst_gap": self.dst_gap,
+            "dst_overlap": self.dst_overlap,
+            "timeout": self.timeout.total_seconds(),
+            "retries": self.retries,
+            "backoff": self.backoff.total_seconds(),
+            "overlap": self.overlap,
+            "catch_up": self.catch_up,
+            "catch_up_window": self.catch_up_window and self.catch_up_window.total_seconds(),
+            "priority": self.priority,
+            "on_lost": self.on_lost,
+            "executor": self.executor,
+            "command": list(self.command),
+            "shell": self.shell,
+            "params": dict(self.params),
+        }
+
+    def with_params(self, given: Mapping[str, Any]) -> "JobSpec":
+        """The same job with some parameters changed; raises ConfigError for one it does not have."""
+        return replace(self, params={**self.params, **given})
+
+
+#: Keys that a decorator and a `[jobs.NAME]` table share, with how each value is read.
+def _duration(value: Any) -> timedelta:
+    return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def _instant(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "schedule": _strings,
+    "timezone": str,
+    "start": _instant,
+    "end": _instant,
+    "jitter": _duration,
+    "exclude": _strings,
+    "dst_gap": str,
+    "dst_overlap": str,
+    "timeout": _duration,
+    "retries": int,
+    "backoff": _duration,
+    "overlap": lambda word: OVERLAP_ALIASES.get(word, word),
+    "catch_up": str,
+    "catch_up_window": _duration,
+    "priority": int,
+    "on_lost": str,
+    "executor": str,
+}
+
+
+def override(spec: JobSpec, settings: Mapping[str, Any]) -> JobSpec:
+    """The job with the given policies; values may be written as in the configuration ("30m")."""
+    return replace(spec, **{key: READERS[key](value) for key, value in settings.items()})
+
+
+def Output(name: str, **declaration: Any) -> OutputSpec:
+    """A named dataset that a job publishes: see `db.outputs.OutputSpec` for every field."""
+    return OutputSpec(name=name, **declaration)
+
+
+def job(
+    *,
+    name: str | None = None,
+    outputs: Sequence[OutputSpec] = (),
+    params: Mapping[str, Any] | None = None,
+    **policies: Any,
+) -> Callable[[JobFunction], JobFunction]:
+    """Declares a function to be a job. `policies` are the keys of a `[jobs.NAME]` table, e.g. schedule, timeout.
+
+    The function stays what it was and can be called in a test with any context.
+    """
+    unknown = sorted(set(policies) - set(READERS))
+    if unknown:
+        raise ConfigError(f"@job: unknown {unknown[0]!r}; allowed: name, outputs, params, {', '.join(READERS)}")
+
+    def declare(function: JobFunction) -> JobFunction:
+        spec = JobSpec(
+            name=name or function.__name__.replace("_", "-"),
+            function=function,
+            params=dict(params or {}),
+            outputs=tuple(outputs),
+            origin=function.__module__,
+        )
+        function.clockmill_job = override(spec, policies)  # type: ignore[attr-defined]
+        return function
+
+    return declare
