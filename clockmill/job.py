@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clockmill.durations import parse_duration
 from clockmill.errors import ConfigError
-from db.outputs import OutputSpec
+from db.output_spec import OutputSpec
 
 if TYPE_CHECKING:
     from clockmill.context import Context
@@ -145,7 +145,7 @@ def override(spec: JobSpec, settings: Mapping[str, Any]) -> JobSpec:
 
 
 def Output(name: str, **declaration: Any) -> OutputSpec:
-    """A named dataset that a job publishes: see `db.outputs.OutputSpec` for every field."""
+    """A named dataset that a job publishes: see `db.output_spec.OutputSpec` for every field."""
     return OutputSpec(name=name, **declaration)
 
 
@@ -166,7 +166,7 @@ def job(
 
     def declare(function: JobFunction) -> JobFunction:
         spec = JobSpec(
-            name=name or function.__name__.replace("_", "-"),
+            name=name or function.__name__,
             function=function,
             params=dict(params or {}),
             outputs=tuple(outputs),

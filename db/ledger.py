@@ -1,0 +1,465 @@
+"""The ledger: which slots there are, who may run them, what became of them.
+
+Every door (daemon, cron line, person) claims and finishes here, by the same statements. Whoever holds a run holds it
+under a fence, a number that grows with every claim; nothing is committed under an old one. The decision is always
+read back from the row, locked, because row counts of some databases say how many rows matched, not how many changed.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy.exc import DBAPIError
+
+from db import engine as transactions
+from db import statements as sql
+from db.errors import Fenced, StoreError
+from db.lease_clock import SECOND, LeaseClock
+from db.tables import attempts, jobs, runs
+
+#: A lease lasts this long and is renewed three times as often: two renewals may fail.
+LEASE_S = 30
+RENEW_S = 10
+#: So many lost attempts end a run: whatever kills its worker would kill the next one too.
+MAX_LOST = 5
+
+Verdict = Literal["taken", "done", "skipped", "waits", "not_due", "lost"]
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A row to be recorded: a slot that is to run, slots that will not, or a run that somebody asked for."""
+
+    slot_key: str
+    trigger: str
+    state: str
+    due_us: int
+    slot_us: int | None = None
+    slot_last_us: int | None = None
+    slot_count: int = 1
+    reason: str | None = None
+    priority: int = 0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    forced: bool = False
+    retry_of: int | None = None
+    reserved_for: str | None = None
+    #: The slot key of the run that stands for these slots.
+    coalesced_into: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one attempt, until another claim of the run."""
+
+    run_id: int
+    job: str
+    slot_us: int | None
+    slot_key: str
+    trigger: str
+    attempt: int
+    #: Attempts that were lost before this one; they do not count against `retries`.
+    lost: int
+    fence: int
+    owner: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What an attempt came to. `due_us` set: the run waits for its next attempt."""
+
+    state: str
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    due_us: int | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """The ledger in one database, as one process (`owner`, a fresh UUID) on one `host` uses it."""
+
+    def __init__(self, engine: Engine, owner: str, host: str) -> None:
+        self.engine = engine
+        self.owner = owner
+        self.host = host
+        self.clock = LeaseClock(engine)
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+
+    def job(self, name: str) -> Row[Any] | None:
+        with transactions.read(self.engine) as connection:
+            return connection.execute(select(jobs).where(jobs.c.name == name)).first()
+
+    def jobs(self) -> Sequence[Row[Any]]:
+        with transactions.read(self.engine) as connection:
+            return connection.execute(select(jobs).order_by(jobs.c.name)).all()
+
+    def activate(self, name: str, spec_json: str, spec_hash: str, *, cursor_us: int, now_us: int) -> None:
+        """From now on the job has this specification. A new job's slots count from `cursor_us`."""
+
+        def work(connection: Connection) -> None:
+            row = {
+                "name": name,
+                "spec_json": spec_json,
+                "spec_hash": spec_hash,
+                "state": "enabled",
+                "cursor_us": cursor_us,
+                "created_us": now_us,
+                "activated_us": now_us,
+            }
+            connection.execute(sql.insert_ignore(connection, jobs), row)
+            held = connection.execute(sql.LOCK_JOB, {"job": name}).one()
+            changed = {"spec_json": spec_json, "spec_hash": spec_hash, "activated_us": now_us}
+            mended = {"state": "enabled", "reason": None} if held.state == "broken" else {}
+            if held.spec_hash != spec_hash or mended:
+                connection.execute(update(jobs).where(jobs.c.name == name).values(**changed, **mended))
+
+        transactions.in_write(self.engine, work)
+
+    def set_job_state(self, name: str, state: str, reason: str | None = None) -> None:
+        """enabled, paused or broken; the row, its cursor and its runs stay."""
+        with transactions.write(self.engine) as connection:
+            connection.execute(update(jobs).where(jobs.c.name == name).values(state=state, reason=reason))
+
+    # -- recording ----------------------------------------------------------------------------------------------
+
+    def advance(self, name: str, spec_hash: str, old_us: int, new_us: int, rows: Iterable[NewRun], now_us: int) -> bool:
+        """Moves the cursor and records the slots it passes, in one transaction.
+
+        False, and nothing written, when another process moved it first or the job has another specification.
+        """
+
+        def work(connection: Connection) -> bool:
+            held = connection.execute(sql.LOCK_JOB, {"job": name}).first()
+            if held is None or held.cursor_us != old_us or held.spec_hash != spec_hash:
+                return False
+            self._record(connection, name, rows, now_us)
+            connection.execute(sql.MOVE_CURSOR, {"job": name, "old": old_us, "new": new_us})
+            return True
+
+        return transactions.in_write(self.engine, work)
+
+    def record(self, name: str, row: NewRun, now_us: int) -> Row[Any]:
+        """The run with this key: the one that is there, or this one."""
+
+        def work(connection: Connection) -> Row[Any]:
+            connection.execute(sql.LOCK_JOB, {"job": name})
+            self._record(connection, name, [row], now_us)
+            return connection.execute(sql.RUN_OF_KEY, {"job": name, "key": row.slot_key}).one()
+
+        return transactions.in_write(self.engine, work)
+
+    def _record(self, connection: Connection, name: str, rows: Iterable[NewRun], now_us: int) -> None:
+        insert = sql.insert_ignore(connection, runs)
+        for row in rows:
+            into = None
+            if row.coalesced_into:
+                into = connection.execute(sql.RUN_OF_KEY, {"job": name, "key": row.coalesced_into}).one().run_id
+            connection.execute(insert, self._values(connection, name, row, into, now_us))
+
+    def _values(self, connection: Connection, name: str, row: NewRun, into: int | None, now_us: int) -> dict[str, Any]:
+        reserved = {}
+        if row.reserved_for:
+            until = self.clock.now(connection) + LEASE_S * SECOND
+            reserved = {"reserved_for": row.reserved_for, "lease_us": until, "boot_id": self.clock.boot_id}
+        return {
+            "job": name,
+            "slot_key": row.slot_key,
+            "slot_us": row.slot_us,
+            "slot_last_us": row.slot_last_us if row.slot_last_us is not None else row.slot_us,
+            "slot_count": row.slot_count,
+            "trigger": row.trigger,
+            "state": row.state,
+            "reason": row.reason or (f"coalesced into run {into}" if into else None),
+            "priority": row.priority,
+            "params_json": json.dumps(dict(row.params)),
+            "forced": int(row.forced),
+            "due_us": row.due_us,
+            "created_us": now_us,
+            "retry_of": row.retry_of,
+            "coalesced_into": into,
+            "ended_us": now_us if row.state in sql.TERMINAL else None,
+            **({"reserved_for": None, "lease_us": None, "boot_id": None} | reserved),
+        }
+
+    # -- claiming -----------------------------------------------------------------------------------------------
+
+    def claimable(self, names: Sequence[str], now_us: int, limit: int) -> Sequence[Row[Any]]:
+        """Runs that are due or orphaned, most urgent first: (run_id, job)."""
+        with transactions.read(self.engine) as connection:
+            return connection.execute(
+                sql.CLAIMABLE,
+                {
+                    "jobs": list(names),
+                    "now": now_us,
+                    "lost_before": self.clock.now(connection),
+                    "boot": self.clock.boot_id,
+                    "limit": limit,
+                },
+            ).all()
+
+    def claim(self, run_id: int, *, overlap: str, on_lost: str, now_us: int) -> Claim | Verdict:
+        """Takes the run for this process, or says why not.
+
+        taken: another process runs it. done: it has ended. skipped: it ended just now, overlap or pause forbids it.
+        waits: overlap lets it wait. not_due: its time has not come. lost: its last owner died once too often.
+        """
+
+        def work(connection: Connection) -> Claim | Verdict:
+            job = connection.execute(select(runs.c.job).where(runs.c.run_id == run_id)).scalar_one_or_none()
+            if job is None:
+                raise StoreError(f"run {run_id} does not exist")
+            held = connection.execute(sql.LOCK_JOB, {"job": job}).first()
+            run = connection.execute(sql.LOCK_RUN, {"run": run_id}).one()
+            lease_now = self.clock.now(connection)
+            refusal = self._refusal(run, lease_now, now_us)
+            if refusal:
+                return refusal
+            paused = held is not None and held.state == "paused"
+            if run.attempt == 0 and not run.forced:
+                verdict = self._held_back(connection, run, overlap, paused, now_us)
+                if verdict:
+                    return verdict
+            lost = run.lost + (run.state == "running")
+            if run.state == "running":
+                self._end_attempt(connection, run_id, run.fence, Ending("lost", "its worker stopped renewing"), now_us)
+                if on_lost == "fail" or lost >= MAX_LOST:
+                    self._end_run(connection, run_id, Ending("lost", self._why_lost(lost, on_lost)), now_us)
+                    return "lost"
+            return self._take(connection, run, lost, lease_now, now_us)
+
+        return transactions.in_write(self.engine, work)
+
+    def _refusal(self, run: Row[Any], lease_now: int, now_us: int) -> Verdict | None:
+        if run.state in sql.TERMINAL:
+            return "done"
+        expired = self.clock.expired(run.lease_us, run.boot_id, lease_now)
+        if run.state == "running":
+            return None if expired else "taken"
+        if run.due_us > now_us:
+            return "not_due"
+        mine = run.reserved_for in (None, self.owner)
+        return None if mine or expired else "taken"
+
+    def _held_back(
+        self, connection: Connection, run: Row[Any], overlap: str, paused: bool, now_us: int
+    ) -> Verdict | None:
+        if paused:
+            self._end_run(connection, run.run_id, Ending("skipped", "paused"), now_us)
+            return "skipped"
+        if overlap == "allow":
+            return None
+        before = connection.execute(sql.IN_THE_WAY, {"job": run.job, "run": run.run_id}).first()
+        if before is None:
+            return None
+        if overlap == "skip":
+            reason = f"overlap: run {before.run_id} is running"
+            self._end_run(connection, run.run_id, Ending("skipped", reason), now_us)
+            return "skipped"
+        if overlap == "queue_one":
+            waiting = connection.execute(sql.WAITS_BEFORE, {"job": run.job, "run": run.run_id}).scalar()
+            if waiting is not None:
+                reason = f"overlap: run {waiting} waits already"
+                self._end_run(connection, run.run_id, Ending("skipped", reason), now_us)
+                return "skipped"
+        if overlap in ("cancel_previous", "terminate_previous"):
+            how = 1 if overlap == "cancel_previous" else 2
+            connection.execute(sql.ASK_CANCEL, {"run": before.run_id, "how": how})
+        return "waits"
+
+    @staticmethod
+    def _why_lost(lost: int, on_lost: str) -> str:
+        if on_lost == "fail":
+            return "its worker died; on_lost = fail forbids to run it again"
+        return f"{lost} workers died running it"
+
+    def _take(self, connection: Connection, run: Row[Any], lost: int, lease_now: int, now_us: int) -> Claim:
+        connection.execute(
+            sql.CLAIM,
+            {
+                "run": run.run_id,
+                "seen": run.fence,
+                "lost_now": lost,
+                "me": self.owner,
+                "at_host": self.host,
+                "until": lease_now + LEASE_S * SECOND,
+                "boot": self.clock.boot_id,
+                "now": now_us,
+            },
+        )
+        taken = connection.execute(sql.LOCK_RUN, {"run": run.run_id}).one()
+        if taken.owner != self.owner or taken.fence != run.fence + 1:
+            raise Fenced(f"run {run.run_id} was claimed by another process")
+        connection.execute(
+            sql.START_ATTEMPT,
+            {
+                "run_id": taken.run_id,
+                "attempt": taken.attempt,
+                "fence": taken.fence,
+                "owner": self.owner,
+                "host": self.host,
+                "started_us": now_us,
+                "state": "running",
+                "log": f"{taken.run_id}.{taken.attempt}.log",
+            },
+        )
+        return Claim(
+            run_id=taken.run_id,
+            job=taken.job,
+            slot_us=taken.slot_us,
+            slot_key=taken.slot_key,
+            trigger=taken.trigger,
+            attempt=taken.attempt,
+            lost=taken.lost,
+            fence=taken.fence,
+            owner=self.owner,
+            params=json.loads(taken.params_json),
+        )
+
+    # -- holding ------------------------------------------------------------------------------------------------
+
+    def renew(self, held: Sequence[int]) -> dict[int, Row[Any]]:
+        """Prolongs the leases of these runs; what stands in the ledger about each, for the holder to obey."""
+
+        def work(connection: Connection) -> dict[int, Row[Any]]:
+            until = self.clock.now(connection) + LEASE_S * SECOND
+            values = {"held": list(held), "me": self.owner, "until": until, "boot": self.clock.boot_id}
+            connection.execute(sql.RENEW, values)
+            return {row.run_id: row for row in connection.execute(sql.HELD, {"held": list(held)})}
+
+        return transactions.in_write(self.engine, work)
+
+    def held(self, held: Sequence[int]) -> dict[int, Row[Any]]:
+        """The same, without prolonging anything: cheap enough to ask every second."""
+        with transactions.read(self.engine) as connection:
+            return {row.run_id: row for row in connection.execute(sql.HELD, {"held": list(held)})}
+
+    def place(self, claim: Claim, pid: int, pid_start: int) -> None:
+        """Notes which process works on the attempt."""
+        with transactions.write(self.engine) as connection:
+            values = {"run": claim.run_id, "seen": claim.fence, "at_pid": pid, "at_pid_start": pid_start}
+            connection.execute(sql.PLACE_ATTEMPT, values)
+
+    def progress(self, claim: Claim, share: float, words: str) -> None:
+        with transactions.write(self.engine) as connection:
+            values = {"run": claim.run_id, "seen": claim.fence, "share": share, "words": words}
+            connection.execute(sql.PROGRESS, values)
+
+    # -- finishing ----------------------------------------------------------------------------------------------
+
+    def finish(
+        self, claim: Claim, ending: Ending, now_us: int, effects: Callable[[Connection], None] | None = None
+    ) -> None:
+        """Ends the attempt: its effects and its state in one transaction, under the fence.
+
+        Raises Fenced, and commits nothing, when the run was claimed again or has ended. When the answer to COMMIT is
+        lost, the row is looked up: it says whether the transaction stands, else the same transaction is tried again.
+        """
+
+        def work(connection: Connection) -> None:
+            self._own(connection, claim)
+            if effects:
+                effects(connection)
+            self._end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
+            self._end_run(connection, claim.run_id, ending, now_us)
+
+        try:
+            transactions.in_write(self.engine, work)
+        except (StoreError, DBAPIError) as e:
+            if isinstance(e, Fenced) or not _connection_lost(e):
+                raise
+            if not self._stands(claim, ending):
+                transactions.in_write(self.engine, work)
+
+    def _own(self, connection: Connection, claim: Claim) -> None:
+        run = connection.execute(sql.LOCK_RUN, {"run": claim.run_id}).one()
+        if (run.fence, run.state, run.owner) != (claim.fence, "running", claim.owner):
+            raise Fenced(
+                f"run {claim.run_id}, attempt {claim.attempt}: nothing of it is committed; "
+                f"the run is {run.state} under fence {run.fence}, this attempt holds fence {claim.fence}"
+            )
+
+    def _stands(self, claim: Claim, ending: Ending) -> bool:
+        with transactions.read(self.engine) as connection:
+            where = (attempts.c.run_id == claim.run_id, attempts.c.fence == claim.fence)
+            return connection.execute(select(attempts.c.state).where(*where)).scalar_one() == ending.state
+
+    def _end_attempt(self, connection: Connection, run_id: int, fence: int, ending: Ending, now_us: int) -> None:
+        connection.execute(
+            sql.END_ATTEMPT.values(
+                state="failed" if ending.state == "retry_wait" else ending.state,
+                reason=ending.reason,
+                exit_code=ending.exit_code,
+                signal=ending.signal,
+                ended_us=now_us,
+            ),
+            {"run": run_id, "seen": fence},
+        )
+
+    def _end_run(self, connection: Connection, run_id: int, ending: Ending, now_us: int) -> None:
+        values: dict[str, Any] = {"state": ending.state, "reason": ending.reason}
+        if ending.state == "retry_wait":
+            values["due_us"] = ending.due_us
+        else:
+            values["ended_us"] = now_us
+        values |= {"exit_code": ending.exit_code, "signal": ending.signal}
+        if ending.report:
+            values["report_json"] = json.dumps(dict(ending.report))
+        if ending.state == "succeeded":
+            values["progress"] = 1.0
+        connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+
+    # -- asking for things --------------------------------------------------------------------------------------
+
+    def cancel(self, run_id: int, now_us: int) -> str:
+        """Ends a waiting run at once; asks the owner of a running one to. Returns the state it had."""
+
+        def work(connection: Connection) -> str:
+            run = connection.execute(sql.LOCK_RUN, {"run": run_id}).first()
+            if run is None:
+                raise StoreError(f"run {run_id} does not exist; see: clockmill runs list")
+            if run.state in sql.WAITING:
+                self._end_run(connection, run_id, Ending("cancelled", "cancelled by a person"), now_us)
+            elif run.state == "running":
+                connection.execute(sql.ASK_CANCEL, {"run": run_id, "how": 1})
+            return str(run.state)
+
+        return transactions.in_write(self.engine, work)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def run(self, run_id: int) -> Row[Any] | None:
+        with transactions.read(self.engine) as connection:
+            return connection.execute(select(runs).where(runs.c.run_id == run_id)).first()
+
+    def run_of_key(self, name: str, key: str) -> Row[Any] | None:
+        with transactions.read(self.engine) as connection:
+            return connection.execute(sql.RUN_OF_KEY, {"job": name, "key": key}).first()
+
+    def run_covering(self, name: str, slot_us: int) -> Row[Any] | None:
+        """The row that stands for this slot among several, if there is one."""
+        with transactions.read(self.engine) as connection:
+            return connection.execute(sql.RUN_COVERING, {"job": name, "slot": slot_us}).first()
+
+    def runs(self, job: str | None = None, state: str | None = None, limit: int = 20) -> Sequence[Row[Any]]:
+        """The latest runs first."""
+        query = select(runs).order_by(runs.c.run_id.desc()).limit(limit)
+        if job:
+            query = query.where(runs.c.job == job)
+        if state:
+            query = query.where(runs.c.state == state)
+        with transactions.read(self.engine) as connection:
+            return connection.execute(query).all()
+
+    def attempts(self, run_id: int) -> Sequence[Row[Any]]:
+        with transactions.read(self.engine) as connection:
+            where = attempts.c.run_id == run_id
+            return connection.execute(select(attempts).where(where).order_by(attempts.c.attempt)).all()
+
+
+def _connection_lost(error: Exception) -> bool:
+    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    return isinstance(cause, DBAPIError) and (cause.connection_invalidated or "disk I/O" in str(cause.orig))

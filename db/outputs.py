@@ -1,0 +1,392 @@
+"""Outputs: datasets published whole, version by version, into tables that readers join.
+
+A row carries [since, until): it belongs to version v when since <= v < until. A new version's rows are written with a
+`since` that no reader sees yet, in batches; moving the pointer (outputs.version) makes all of them visible at once.
+Only rows that changed are written, so an unchanged list costs nothing and history is kept by the same ranges.
+
+    allocate version, set `building`  ->  batches: close old rows, insert new ones  ->  pointer, as the run ends
+
+A version that was abandoned half-way is undone before the next one begins, and its writer, should it still live, finds
+`building` changed and is fenced off.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, text, update
+
+from db import engine as transactions
+from db import statements as sql
+from db.columns import Columns, changed_rows, length, sort_rows, take, to_columns
+from db.errors import Fenced, OutputError, did_you_mean
+from db.output_spec import KEY_CHARACTERS, OutputSpec, create, drop, refuse_foreign, table_of
+from db.tables import outputs, publications
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: `until` of a row that is still current.
+OPEN = 2**63 - 1
+#: What one write transaction aims at; readers and other writers may have to wait for 250 ms, not longer.
+BATCH_S = 0.1
+FIRST_BATCH = 2_000
+#: Rows compared at once: bounds memory, not time.
+CHUNK_ROWS = 200_000
+#: Keys in one `IN (...)`.
+KEYS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Published:
+    """What one publication came to."""
+
+    output: str
+    version: int
+    rows: int
+    changed: int
+
+
+def known(engine: Engine) -> dict[str, Row[Any]]:
+    """Every output that was ever published, by name."""
+    with transactions.read(engine) as connection:
+        return {row.name: row for row in connection.execute(select(outputs).order_by(outputs.c.name))}
+
+
+def find(engine: Engine, name: str) -> tuple[OutputSpec, Row[Any]]:
+    """The output as its table was made, and its row. Raises OutputError for one that was never published."""
+    rows = known(engine)
+    if name not in rows:
+        raise OutputError(
+            f'output "{name}" was never published{did_you_mean(name, rows)}; published: {", ".join(rows) or "none"}'
+        )
+    return OutputSpec.from_json(rows[name].spec_json), rows[name]
+
+
+def publication(engine: Engine, name: str, version: int) -> Row[Any] | None:
+    with transactions.read(engine) as connection:
+        where = (publications.c.output == name, publications.c.version == version)
+        return connection.execute(select(publications).where(*where)).first()
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Build:
+    """One version of one output while it is written, by one attempt of one run."""
+
+    engine: Engine
+    spec: OutputSpec
+    run_id: int | None
+    fence: int | None
+    version: int = 0
+    base: int = 0
+    full: bool = True
+    inserted: int = 0
+    closed: int = 0
+    batch: int = FIRST_BATCH
+    touched: list[Any] = field(default_factory=list)
+
+    # -- beginning
+
+    def begin(self) -> None:
+        """Takes the next version number; from here on every older writer of this output is fenced off."""
+        self._ensure_table()
+
+        def work(connection: Connection) -> bool:
+            row = self._lock(connection)
+            self.base, self.version = row.version, row.allocated + 1
+            values = {"allocated": self.version, "building": self.version}
+            connection.execute(update(outputs).where(outputs.c.name == self.spec.name).values(**values))
+            return row.building is not None
+
+        if transactions.in_write(self.engine, work):
+            self._undo_abandoned()
+
+    def _ensure_table(self) -> None:
+        def work(connection: Connection) -> None:
+            row = connection.execute(select(outputs).where(outputs.c.name == self.spec.name).with_for_update()).first()
+            if row is None:
+                first = {"name": self.spec.name, "spec_json": self.spec.as_json(self.spec.columns)}
+                refuse_foreign(connection, self.spec.name)
+                connection.execute(sql.insert_ignore(connection, outputs), {**first, **NOTHING_PUBLISHED})
+                create(connection, self.spec)
+                return
+            if row.version == 0:
+                # MySQL commits at every DDL: whoever died in between left the row without its table.
+                create(connection, OutputSpec.from_json(row.spec_json))
+            made = OutputSpec.from_json(row.spec_json)
+            if (dict(made.columns), made.row_key) != (dict(self.spec.columns), self.spec.row_key):
+                self._remake(connection, made)
+            kept = self.spec.as_json(self.spec.columns)
+            if kept != row.spec_json:
+                where = outputs.c.name == self.spec.name
+                connection.execute(update(outputs).where(where).values(spec_json=kept))
+
+        transactions.in_write(self.engine, work)
+
+    def _remake(self, connection: Connection, made: OutputSpec) -> None:
+        """An empty table gives way to the new declaration; one with rows is never dropped unasked."""
+        if connection.execute(select(table_of(made).c.since).limit(1)).first() is None:
+            drop(connection, made)
+            create(connection, self.spec)
+            return
+        differ = [
+            f"{name} was {made.columns.get(name, 'absent')}, is {kind}"
+            for name, kind in self.spec.columns.items()
+            if made.columns.get(name) != kind
+        ]
+        raise OutputError(
+            f"output {self.spec.name}: its table was made otherwise ({'; '.join(differ) or 'other key or columns'}); "
+            f"to start it afresh run: clockmill outputs reset {self.spec.name}"
+        )
+
+    def _lock(self, connection: Connection) -> Row[Any]:
+        where = outputs.c.name == self.spec.name
+        return connection.execute(select(outputs).where(where).with_for_update()).one()
+
+    def _hold(self, connection: Connection) -> None:
+        if self._lock(connection).building != self.version:
+            raise Fenced(f"output {self.spec.name}: version {self.version} gave way to a newer writer; nothing is lost")
+
+    def _undo_abandoned(self) -> None:
+        """Deletes rows that no version shows and reopens those that an abandoned version closed."""
+        table = table_of(self.spec)
+        keys = [table.c[name] for name in (*self.spec.row_key, "since")]
+        dead = select(*keys).where(table.c.since > self.base, table.c.since < self.version)
+        shut = select(*keys).where(table.c.until > self.base, table.c.until < self.version)
+        at = [column == bindparam(f"at_{column.name}") for column in keys]
+        for rows, statement in ((dead, table.delete().where(*at)), (shut, update(table).where(*at).values(until=OPEN))):
+            while True:
+                with transactions.read(self.engine) as connection:
+                    found = connection.execute(rows.limit(FIRST_BATCH)).all()
+                if not found:
+                    break
+                with transactions.write(self.engine) as connection:
+                    self._hold(connection)
+                    connection.execute(statement, [{f"at_{k}": v for k, v in row._mapping.items()} for row in found])
+
+    # -- rows
+
+    def write(self, columns: Columns, only: Sequence[Any] | None = None) -> None:
+        """Writes what differs from the current version. `only`: these keys alone are replaced."""
+        columns = sort_rows(self._checked(columns, only), self.spec.row_key)
+        self.full = self.full and only is None
+        parts = self._ranges(columns) if only is None else self._key_lists(columns, only)
+        for current, new in parts:
+            inserted, closed = changed_rows(current, new, self.spec.row_key, self.spec.compared)
+            self._note_keys(current, closed, new, inserted)
+            self._close(take(current, closed))
+            self._insert(take(new, inserted))
+
+    def _checked(self, columns: Columns, only: Sequence[Any] | None) -> Columns:
+        absent = [name for name in self.spec.columns if name not in columns]
+        extra = [name for name in columns if name not in self.spec.columns]
+        if absent or extra:
+            raise OutputError(f"output {self.spec.name}: missing columns {absent}, undeclared columns {extra}")
+        if len({len(values) for values in columns.values()}) > 1:
+            raise OutputError(f"output {self.spec.name}: its columns have different lengths")
+        for name in self.spec.row_key:
+            if self.spec.columns[name] == "text" and any(len(value) > KEY_CHARACTERS for value in columns[name]):
+                raise OutputError(f"output {self.spec.name}: a {name} has over {KEY_CHARACTERS} characters")
+        if only is not None:
+            strangers = set(columns[self.spec.key].tolist()) - set(only)
+            if strangers:
+                raise OutputError(f"output {self.spec.name}: key {min(strangers)!r} is not among `only`")
+        return {name: columns[name] for name in self.spec.columns}
+
+    def _ranges(self, columns: Columns) -> Iterator[tuple[Columns, Columns]]:
+        """(current, new) by ranges of keys that together cover everything; a key is never torn."""
+        keys, n = columns[self.spec.key], length(columns)
+        low: Any = None
+        begin = 0
+        while True:
+            end = min(begin + CHUNK_ROWS, n)
+            while 0 < end < n and keys[end] == keys[end - 1]:
+                end += 1
+            high = None if end >= n else keys[end].item() if hasattr(keys[end], "item") else keys[end]
+            yield self._current(low, high), {name: values[begin:end] for name, values in columns.items()}
+            if high is None:
+                return
+            low, begin = high, end
+
+    def _key_lists(self, columns: Columns, only: Sequence[Any]) -> Iterator[tuple[Columns, Columns]]:
+        import numpy as np
+
+        wanted = sorted(set(only))
+        for begin in range(0, len(wanted), KEYS_AT_ONCE):
+            keys = wanted[begin : begin + KEYS_AT_ONCE]
+            chosen = np.isin(columns[self.spec.key], np.array(keys, dtype=columns[self.spec.key].dtype))
+            yield read_rows(self.engine, self.spec, self.base, keys=keys), take(columns, chosen)
+
+    def _current(self, low: Any, high: Any) -> Columns:
+        return read_rows(self.engine, self.spec, self.base, low=low, high=high)
+
+    def _note_keys(self, current: Columns, closed: "NDArray[Any]", new: Columns, inserted: "NDArray[Any]") -> None:
+        self.touched.extend(dict.fromkeys(current[self.spec.key][closed].tolist()))
+        self.touched.extend(dict.fromkeys(new[self.spec.key][inserted].tolist()))
+
+    def _close(self, rows: Columns) -> None:
+        table = table_of(self.spec)
+        at = [table.c[name] == bindparam(f"at_{name}") for name in self.spec.row_key]
+        statement = update(table).where(*at, table.c.until == OPEN).values(until=self.version)
+        values = [rows[name].tolist() for name in self.spec.row_key]
+        names = [f"at_{name}" for name in self.spec.row_key]
+        self.closed += self._in_batches(statement, names, list(zip(*values, strict=True)))
+
+    def _insert(self, rows: Columns) -> None:
+        names = [*self.spec.columns, "since", "until"]
+        n = length(rows)
+        values = [plain(rows[name]) for name in self.spec.columns]
+        lists = list(zip(*values, [self.version] * n, [OPEN] * n, strict=True))
+        self.inserted += self._in_batches(insert(table_of(self.spec)), names, lists)
+
+    def _in_batches(self, statement: Any, names: Sequence[str], rows: list[tuple[Any, ...]]) -> int:
+        compiled = transactions.Prepared(self.engine, statement, names)
+        done = 0
+        while done < len(rows):
+            batch = rows[done : done + self.batch]
+            began = time.perf_counter()
+            with transactions.write(self.engine) as connection:
+                self._hold(connection)
+                compiled.execute_many(connection, batch)
+            self._pace(time.perf_counter() - began)
+            done += len(batch)
+        return done
+
+    def _pace(self, seconds: float) -> None:
+        self.batch = max(100, int(self.batch * min(2.0, max(0.25, BATCH_S / max(seconds, 1e-4)))))
+        if self.engine.dialect.name == "sqlite":
+            # SQLite's waiting writers only look now and then; without a gap the next batch would win every time.
+            time.sleep(seconds / 10)
+
+    # -- ending
+
+    def publish(self, connection: Connection, built_at: str, config_digest: str) -> Published:
+        """Moves the pointer, in the transaction that also ends the run."""
+        self._hold(connection)
+        before = connection.execute(
+            select(publications.c.rows).where(
+                publications.c.output == self.spec.name, publications.c.version == self.base
+            )
+        ).scalar()
+        rows = (before or 0) + self.inserted - self.closed
+        values = {"version": self.version, "building": None}
+        connection.execute(update(outputs).where(outputs.c.name == self.spec.name).values(**values))
+        connection.execute(
+            insert(publications),
+            {
+                "output": self.spec.name,
+                "version": self.version,
+                "run_id": self.run_id,
+                "fence": self.fence,
+                "build": "full" if self.full else "partial",
+                "rows": rows,
+                "changed": self.inserted + self.closed,
+                "built_at": built_at,
+                "config_digest": config_digest,
+            },
+        )
+        return Published(self.spec.name, self.version, rows, self.inserted + self.closed)
+
+
+NOTHING_PUBLISHED = {"version": 0, "allocated": 0, "mirrored": 0}
+
+
+def reset(engine: Engine, name: str) -> None:
+    """Forgets an output: its table, view and versions. The next publication starts at version 1."""
+    spec, _ = find(engine, name)
+    with transactions.write(engine) as connection:
+        drop(connection, spec)
+        connection.execute(outputs.delete().where(outputs.c.name == name))
+        connection.execute(publications.delete().where(publications.c.output == name))
+
+
+def prune(engine: Engine, spec: OutputSpec, oldest: int) -> int:
+    """Deletes rows that no version from `oldest` on shows, in short batches; returns how many."""
+    table = table_of(spec)
+    keys = [table.c[name] for name in (*spec.row_key, "since")]
+    at = [column == bindparam(f"at_{column.name}") for column in keys]
+    deleted = 0
+    while True:
+        with transactions.read(engine) as connection:
+            found = connection.execute(select(*keys).where(table.c.until <= oldest).limit(FIRST_BATCH)).all()
+        if not found:
+            return deleted
+        with transactions.write(engine) as connection:
+            connection.execute(
+                table.delete().where(*at), [{f"at_{k}": v for k, v in row._mapping.items()} for row in found]
+            )
+        deleted += len(found)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read_rows(
+    engine: Engine,
+    spec: OutputSpec,
+    version: int,
+    *,
+    keys: Sequence[Any] | None = None,
+    low: Any = None,
+    high: Any = None,
+) -> Columns:
+    """The rows of one version, sorted by row key: all, those of some keys, or those with low <= key < high."""
+    table = table_of(spec)
+    key = table.c[spec.key]
+    query = select(*(table.c[name] for name in spec.columns))
+    query = query.where(table.c.since <= version, table.c.until > version)
+    if keys is not None:
+        query = query.where(key.in_(keys))
+    if low is not None:
+        query = query.where(key >= low)
+    if high is not None:
+        query = query.where(key < high)
+    query = query.order_by(*(table.c[name] for name in spec.row_key))
+    with transactions.read(engine) as connection:
+        rows = connection.execute(query).all() if version else []
+    return to_columns(rows, spec.columns)
+
+
+def changed_keys(engine: Engine, spec: OutputSpec, after: int, upto: int) -> list[Any]:
+    """The keys of which something changed after one version, up to and including another."""
+    table = table_of(spec)
+    key = table.c[spec.key]
+    began = select(key).where(table.c.since > after, table.c.since <= upto)
+    ended = select(key).where(table.c.until > after, table.c.until <= upto)
+    with transactions.read(engine) as connection:
+        return [row[0] for row in connection.execute(began.union(ended))]
+
+
+def all_keys(engine: Engine, spec: OutputSpec, version: int) -> list[Any]:
+    table = table_of(spec)
+    where = (table.c.since <= version, table.c.until > version)
+    with transactions.read(engine) as connection:
+        query = select(table.c[spec.key]).where(*where).distinct().order_by(table.c[spec.key])
+        return [row[0] for row in connection.execute(query)]
+
+
+def plain(values: "NDArray[Any]") -> list[Any]:
+    """Python values for a driver; a float that is no number becomes NULL."""
+    listed: list[Any] = values.tolist()
+    if values.dtype.kind == "f":
+        return [None if value != value else value for value in listed]
+    return listed
+
+
+def mark_mirrored(engine: Engine, name: str, version: int) -> None:
+    """Notes that Redis holds this version whole; never takes it back to an older one."""
+    with transactions.write(engine) as connection:
+        where = (outputs.c.name == name, outputs.c.mirrored < version)
+        connection.execute(update(outputs).where(*where).values(mirrored=version))
+
+
+def owed(engine: Engine) -> list[str]:
+    """Outputs of which Redis is not known to hold the current version."""
+    with transactions.read(engine) as connection:
+        return list(
+            connection.execute(text("SELECT name FROM outputs WHERE mirrored < version ORDER BY name")).scalars()
+        )

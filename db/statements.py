@@ -1,0 +1,147 @@
+"""Every statement of the ledger, named, with the reason it exists. `db.ledger` puts them in order."""
+
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy.dialects.mysql import insert as mysql_insert
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.schema import Table
+
+from db.tables import attempts, jobs, leases, runs
+
+#: States in which a run waits for a worker.
+WAITING = ("scheduled", "queued", "retry_wait")
+#: States in which a run of a job is in the way of the next one.
+ACTIVE = ("running", "retry_wait")
+TERMINAL = (
+    "succeeded",
+    "failed",
+    "timed_out",
+    "cancelled",
+    "lost",
+    "skipped",
+    "missed",
+    "coalesced",
+    "upstream_failed",
+)
+
+
+def insert_ignore(connection: Connection, table: Table) -> Insert:
+    """An INSERT that leaves an existing row with the same key as it is."""
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        return postgresql_insert(table).on_conflict_do_nothing()
+    if dialect == "sqlite":
+        return sqlite_insert(table).on_conflict_do_nothing()
+    # INSERT IGNORE would also hide a value that is cut; strict mode is lifted by it. A no-op update is not.
+    key = next(iter(table.primary_key.columns))
+    return mysql_insert(table).on_duplicate_key_update({key.name: key})
+
+
+#: Locks the job's row first in every transaction that decides about its runs: one order, no deadlock.
+LOCK_JOB = select(jobs).where(jobs.c.name == bindparam("job")).with_for_update()
+
+#: Locks the run that is to be claimed, finished or changed.
+LOCK_RUN = select(runs).where(runs.c.run_id == bindparam("run")).with_for_update()
+
+#: The run of a slot, whoever made it.
+RUN_OF_KEY = select(runs).where(runs.c.job == bindparam("job"), runs.c.slot_key == bindparam("key"))
+
+#: The row that accounts for a slot: its own, or one that stands for several consecutive slots.
+RUN_COVERING = select(runs).where(
+    runs.c.job == bindparam("job"),
+    runs.c.slot_us <= bindparam("slot"),
+    runs.c.slot_last_us >= bindparam("slot"),
+    runs.c.slot_count > 1,
+)
+
+#: Whoever held this lease has lost it: by the lease clock, or with the boot it counted in.
+LEASE_OVER = or_(runs.c.lease_us < bindparam("lost_before"), runs.c.boot_id != bindparam("boot"))
+
+#: What a worker may claim: due, or abandoned by an owner whose lease is over.
+CLAIMABLE = (
+    select(runs.c.run_id, runs.c.job)
+    .where(
+        runs.c.job.in_(bindparam("jobs", expanding=True)),
+        or_(
+            and_(
+                runs.c.state.in_(WAITING),
+                runs.c.due_us <= bindparam("now"),
+                or_(runs.c.reserved_for.is_(None), LEASE_OVER),
+            ),
+            and_(runs.c.state == "running", LEASE_OVER),
+        ),
+    )
+    .order_by(runs.c.priority.desc(), runs.c.due_us, runs.c.run_id)
+    .limit(bindparam("limit"))
+)
+
+#: Runs of the job that a new one would overlap with.
+IN_THE_WAY = select(runs.c.run_id, runs.c.state).where(
+    runs.c.job == bindparam("job"), runs.c.state.in_(ACTIVE), runs.c.run_id != bindparam("run")
+)
+
+#: An earlier run of the job that already waits for its turn.
+WAITS_BEFORE = select(func.min(runs.c.run_id)).where(
+    runs.c.job == bindparam("job"), runs.c.state.in_(("scheduled", "queued")), runs.c.run_id < bindparam("run")
+)
+
+#: Gives the run to this owner under the next fence; `attempt` is counted before anything starts.
+CLAIM = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("run"), runs.c.fence == bindparam("seen"))
+    .values(
+        state="running",
+        fence=runs.c.fence + 1,
+        attempt=runs.c.attempt + 1,
+        lost=bindparam("lost_now"),
+        owner=bindparam("me"),
+        host=bindparam("at_host"),
+        lease_us=bindparam("until"),
+        boot_id=bindparam("boot"),
+        started_us=bindparam("now"),
+        progress=None,
+        note=None,
+        reason=None,
+    )
+)
+
+#: Keeps what this process runs, or holds for its next attempt.
+RENEW = (
+    update(runs)
+    .where(
+        runs.c.run_id.in_(bindparam("held", expanding=True)),
+        runs.c.owner == bindparam("me"),
+        runs.c.state.in_(ACTIVE),
+    )
+    .values(lease_us=bindparam("until"), boot_id=bindparam("boot"))
+)
+
+#: What became of the runs this process believes to hold.
+HELD = select(runs.c.run_id, runs.c.fence, runs.c.owner, runs.c.state, runs.c.cancel_asked).where(
+    runs.c.run_id.in_(bindparam("held", expanding=True))
+)
+
+#: Progress is told under the fence, so that a stale attempt cannot talk over the present one.
+PROGRESS = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("run"), runs.c.fence == bindparam("seen"), runs.c.state == "running")
+    .values(progress=bindparam("share"), note=bindparam("words"))
+)
+
+#: Moves the cursor; the rows it accounts for are inserted in the same transaction.
+MOVE_CURSOR = (
+    update(jobs)
+    .where(jobs.c.name == bindparam("job"), jobs.c.cursor_us == bindparam("old"), jobs.c.cursor_us < bindparam("new"))
+    .values(cursor_us=bindparam("new"))
+)
+
+ASK_CANCEL = update(runs).where(runs.c.run_id == bindparam("run")).values(cancel_asked=bindparam("how"))
+
+START_ATTEMPT = insert(attempts)
+END_ATTEMPT = update(attempts).where(attempts.c.run_id == bindparam("run"), attempts.c.fence == bindparam("seen"))
+
+#: Where the process of an attempt is, so that a survivor can be found and killed.
+PLACE_ATTEMPT = END_ATTEMPT.values(pid=bindparam("at_pid"), pid_start=bindparam("at_pid_start"))
+
+LOCK_LEASE = select(leases).where(leases.c.name == bindparam("lease")).with_for_update()

@@ -1,0 +1,171 @@
+"""The tables of the ledger. Instants are BIGINT microseconds UTC: MySQL loses them otherwise, SQLite has no type.
+
+    jobs ──< runs ──< attempts          outputs ──< publications          leases
+    what is scheduled, up to where      what is current, and what was     who keeps house
+
+Run states and what leads to each:
+
+    scheduled    a slot was accounted for; its jitter has not passed yet
+    queued       due, waiting for a worker
+    running      claimed under a fence; the lease says until when its owner is believed alive
+    retry_wait   an attempt failed or was lost, the next one is due at due_us
+    succeeded failed timed_out cancelled lost                      ended after running
+    skipped missed coalesced upstream_failed                       never started; `reason` says why
+
+Output tables are made when a job first publishes (db.outputs), canonical ones when a file is first loaded (db.load).
+"""
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy.dialects import mysql, sqlite
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+#: SQLite gives out row numbers only for INTEGER PRIMARY KEY.
+Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+Micros = BigInteger()
+Name = String(64)
+#: MySQL's TEXT ends at 64 KB, which a configuration or a list of reasons may pass.
+Long = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+#: Keys compare bytewise everywhere; MySQL's default collation would make "A" and "a" one slot.
+Key = String(191).with_variant(mysql.VARCHAR(191, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("spec_json", Long, nullable=False),
+    Column("spec_hash", String(64), nullable=False),
+    #: enabled | paused | broken (its code cannot be found or imported; `reason` says what happened)
+    Column("state", String(16), nullable=False),
+    Column("reason", Long),
+    #: No slot up to here is unaccounted for. Grows only, in the transaction of the rows it accounts for.
+    Column("cursor_us", Micros, nullable=False),
+    Column("created_us", Micros, nullable=False),
+    Column("activated_us", Micros, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", Number, primary_key=True, autoincrement=True),
+    Column("job", Key, nullable=False),
+    Column("slot_key", Key, nullable=False),
+    Column("slot_us", Micros),
+    #: Rows of consecutive slots that were not run: the last one, and how many.
+    Column("slot_last_us", Micros),
+    Column("slot_count", Integer, nullable=False, default=1),
+    #: schedule | cron | manual | retry | backfill | reboot
+    Column("trigger", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Long),
+    Column("priority", Integer, nullable=False, default=0),
+    #: Who may claim it; null: any worker that knows the job. A manual run belongs to the process that asked.
+    Column("reserved_for", String(36)),
+    Column("params_json", Long, nullable=False, default="{}"),
+    #: Given with --force: neither overlap nor pause holds it back.
+    Column("forced", Integer, nullable=False, default=0),
+    #: Not claimed before this instant (jitter, backoff).
+    Column("due_us", Micros, nullable=False),
+    Column("created_us", Micros, nullable=False),
+    #: The highest attempt number given out, and how many of those were lost.
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("lost", Integer, nullable=False, default=0),
+    Column("fence", BigInteger, nullable=False, default=0),
+    Column("owner", String(36)),
+    Column("lease_us", Micros),
+    #: The boot under which lease_us counts, on SQLite; null where the database's clock decides.
+    Column("boot_id", String(36)),
+    Column("cancel_asked", Integer, nullable=False, default=0),
+    Column("retry_of", BigInteger),
+    Column("coalesced_into", BigInteger),
+    Column("host", String(255)),
+    Column("started_us", Micros),
+    Column("ended_us", Micros),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    #: 0..1, with a few words beside it.
+    Column("progress", Float),
+    Column("note", Text),
+    #: Rows in and out, seconds by phase, peak memory, versions: what `run --json` prints.
+    Column("report_json", Long),
+    UniqueConstraint("job", "slot_key"),
+    #: Serves the claim: what is due or expired, by state.
+    Index("ix_runs_state_due", "state", "due_us"),
+    #: Serves `runs list --job` and the search for runs in the way (overlap).
+    Index("ix_runs_job_state", "job", "state"),
+    sqlite_autoincrement=True,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("owner", String(36), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer),
+    #: Start time of that pid in clock ticks since boot: the pid alone may have been given out again.
+    Column("pid_start", BigInteger),
+    Column("started_us", Micros, nullable=False),
+    Column("ended_us", Micros),
+    #: running | succeeded | failed | timed_out | cancelled | lost
+    Column("state", String(16), nullable=False),
+    Column("reason", Long),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("log", String(255)),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("name", Key, primary_key=True),
+    #: Key, columns, kinds as they were when its table was made.
+    Column("spec_json", Long, nullable=False),
+    #: The pointer: readers see rows with since <= version < until. 0: nothing published yet.
+    Column("version", BigInteger, nullable=False, default=0),
+    #: The last version number given out; an abandoned one is never used again.
+    Column("allocated", BigInteger, nullable=False, default=0),
+    #: The version whose rows are being written, invisible; only its writer may go on. Null: nobody writes.
+    Column("building", BigInteger),
+    #: The version that Redis is known to hold whole.
+    Column("mirrored", BigInteger, nullable=False, default=0),
+)
+
+publications = Table(
+    "publications",
+    metadata,
+    Column("output", Key, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", BigInteger),
+    Column("fence", BigInteger),
+    #: full: the whole output was computed; partial: some keys only. Rollbacks go back to full ones.
+    Column("build", String(16), nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("built_at", String(32), nullable=False),
+    Column("config_digest", String(64), nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("holder", String(36), nullable=False),
+    Column("lease_us", Micros, nullable=False),
+    Column("boot_id", String(36)),
+)
+
+canonical = Table(
+    "canonical",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("kinds_json", Long, nullable=False),
+)
