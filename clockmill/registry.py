@@ -1,0 +1,151 @@
+"""Finding jobs: entry points of installed packages, files of configured folders, commands in the configuration.
+
+Built-in jobs come through the same entry points as anybody's.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from clockmill.config import Config
+from clockmill.errors import ClockmillError, ConfigError, did_you_mean
+from clockmill.job import JobSpec, override
+
+GROUP = "clockmill.jobs"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The jobs that can run, and those whose code cannot be loaded, with the reason."""
+
+    jobs: Mapping[str, JobSpec]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> JobSpec:
+        """Raises ConfigError, with the nearest name, for a job that is not there."""
+        if name in self.jobs:
+            return self.jobs[name]
+        if name in self.broken:
+            raise ConfigError(f'job "{name}" is broken: {self.broken[name]}')
+        raise ConfigError(f'no job "{name}"{did_you_mean(name, self.jobs)}; known: {", ".join(sorted(self.jobs))}')
+
+
+def discover(config: Config) -> Registry:
+    """Every job there is, with the configuration's policies. Raises ConfigError for settings of no job."""
+    found: dict[str, JobSpec] = {}
+    broken: dict[str, str] = {}
+    for name, load in _places(config):
+        try:
+            for spec in declared(load()):
+                if spec.name in found and found[spec.name].function is not spec.function:
+                    raise ConfigError(f'job "{spec.name}" is declared in {found[spec.name].origin} and {spec.origin}')
+                found[spec.name] = spec
+        except ConfigError:
+            raise
+        except Exception as e:
+            # Anything can go wrong while a stranger's module is imported, and nothing of it may stop the others.
+            broken[name] = f"{type(e).__name__}: {e}"
+    settings = config.table("jobs")
+    jobs = {name: _configured(spec, settings.get(name, {}), config) for name, spec in found.items()}
+    jobs |= {name: _command(name, table, config) for name, table in settings.items() if "command" in table}
+    for name in settings:
+        if name not in jobs and name not in broken:
+            raise ConfigError(
+                f"{config.file}: [jobs.{name}]: no such job{did_you_mean(name, jobs)}; "
+                f"a command job needs `command`, others are: {', '.join(sorted(found))}"
+            )
+    enabled = {name: jobs[name] for name in sorted(jobs) if settings.get(name, {}).get("enabled", True)}
+    return Registry(enabled, broken)
+
+
+def _places(config: Config) -> Iterator[tuple[str, Any]]:
+    for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
+        yield point.name, _loader(point)
+    for folder in config.table("scheduler").get("job_folders", []):
+        base = config.file.parent if config.file else config.home
+        path = base / folder
+        if not path.is_dir():
+            raise ConfigError(f"{config.where('scheduler.job_folders')}: [scheduler] job_folders: no folder {path}")
+        for file in sorted(path.glob("*.py")):
+            if not file.name.startswith("_"):
+                yield file.stem.lower().replace(" ", "-"), _file_loader(file)
+
+
+def _loader(point: EntryPoint) -> Any:
+    return point.load
+
+
+def _file_loader(file: Path) -> Any:
+    return lambda: load_file(file)
+
+
+def load_file(file: Path) -> ModuleType:
+    """The module in this file, imported once under one name, whatever else is called alike."""
+    name = f"clockmill_jobs_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}.{file.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ClockmillError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def declared(found: Any) -> Iterator[JobSpec]:
+    """The jobs of a module, or of the function that an entry point names."""
+    candidates = vars(found).values() if isinstance(found, ModuleType) else [found]
+    for candidate in candidates:
+        spec = getattr(candidate, "clockmill_job", None)
+        if isinstance(spec, JobSpec):
+            own = not isinstance(found, ModuleType) or spec.origin == found.__name__
+            if own:
+                yield replace(spec, origin=_origin(found, spec))
+
+
+def _origin(found: Any, spec: JobSpec) -> str:
+    if spec.origin.startswith("clockmill_jobs_"):
+        return str(getattr(found, "__file__", spec.origin))
+    return spec.origin
+
+
+def _configured(spec: JobSpec, table: Mapping[str, Any], config: Config) -> JobSpec:
+    known = {**{"timezone": config.table("scheduler")["timezone"]}, **table}
+    if spec.timezone != "local" and "timezone" not in table:
+        del known["timezone"]
+    policies = {key: value for key, value in known.items() if key not in ("enabled", "command", "shell", "params")}
+    if policies.get("schedule") == "":
+        policies["schedule"] = ()
+    try:
+        return override(spec, policies).with_params(table.get("params", {}))
+    except ConfigError as e:
+        raise ConfigError(f"{config.file or 'defaults'}: [jobs.{spec.name}]: {e}") from None
+
+
+def _command(name: str, table: Mapping[str, Any], config: Config) -> JobSpec:
+    command, shell = table["command"], bool(table.get("shell", False))
+    right = isinstance(command, str) if shell else isinstance(command, list)
+    if not right or not command or not all(isinstance(word, str) and "\0" not in word for word in command):
+        wanted = "one string" if shell else 'a list of texts, as in ["/usr/bin/env", "bash", "export.sh"]'
+        raise ConfigError(f"{config.file}: [jobs.{name}] command = {command!r}: expected {wanted}")
+    spec = JobSpec(
+        name=name,
+        command=(command,) if shell else tuple(command),
+        shell=shell,
+        executor="command",
+        # What a command did outside is not known: it is not done twice unless its owner says that it may be.
+        on_lost="fail",
+        origin=str(config.file or "environment"),
+    )
+    return _configured(spec, {k: v for k, v in table.items() if k != "executor"}, config)

@@ -1,0 +1,125 @@
+"""From the clock to the ledger: which slots have come, and what is to become of each. No clock is asked here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from clockmill.job import JobSpec
+from clockmill.schedule import Schedule
+from db.ledger import NewRun
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+#: With catch_up = none a slot still counts as on time for so long: a cron line may start as late.
+ON_TIME = timedelta(seconds=60)
+#: catch_up = all runs so many slots at most, the newest; a longer stop is for `backfill`.
+CATCH_UP_MAX = 100
+#: Slots looked at in one go: bounds the work after a long stop of a job that runs every second.
+SLOTS_AT_ONCE = 100_000
+
+
+def micros(instant: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
+def instant(us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=us)
+
+
+def iso(at: datetime) -> str:
+    """`2026-03-08T07:00:00Z`, with a fraction only where there is one."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def slot_key(slot: datetime) -> str:
+    return f"c:{iso(slot)}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What passing from one cursor to another records."""
+
+    rows: list[NewRun]
+    cursor: datetime
+
+
+def plan(spec: JobSpec, schedule: Schedule, cursor: datetime, now: datetime, *, paused: bool, trigger: str) -> Plan:
+    """Every slot in (cursor, now], each as a row of its own or, where nothing runs, several consecutive ones as one."""
+    slots = list(islice(schedule.between(cursor, now), SLOTS_AT_ONCE))
+    if not slots:
+        return Plan([], cursor)
+    if paused:
+        return Plan([_unrun(slots, "skipped", "paused", trigger)], slots[-1])
+    chosen, older, late = _choose(spec, schedule, slots, now)
+    rows = [_due(spec, schedule, slot, now, trigger) for slot in chosen]
+    if older:
+        reason = f"older than the catch-up window of {window(spec, schedule, older[-1])}"
+        rows.append(_unrun(older, "missed", reason, trigger))
+    for run in _consecutive(late, chosen):
+        rows.append(_unrun(run, "coalesced", None, trigger, into=slot_key(_into(spec, chosen))))
+    return Plan(rows, slots[-1])
+
+
+def window(spec: JobSpec, schedule: Schedule, slot: datetime) -> timedelta:
+    """How old this slot may be to be caught up: as configured, or one period of the schedule, at most a day."""
+    if spec.catch_up_window is not None:
+        return spec.catch_up_window
+    following = schedule.next(slot)
+    return min(following - slot, DAY) if following else DAY
+
+
+def _choose(
+    spec: JobSpec, schedule: Schedule, slots: list[datetime], now: datetime
+) -> tuple[list[datetime], list[datetime], list[datetime]]:
+    """(to run, too old, stood for by one that runs)."""
+    if spec.catch_up == "none":
+        fresh = [slot for slot in slots if now - slot <= ON_TIME]
+        return fresh[-1:], [s for s in slots if now - s > ON_TIME], fresh[:-1]
+    inside = [slot for slot in slots if now - slot <= max(window(spec, schedule, slot), ON_TIME)]
+    outside = slots[: len(slots) - len(inside)]
+    if spec.catch_up == "all":
+        run = inside[-CATCH_UP_MAX:]
+        return run, [*outside, *inside[: -len(run)]] if run else outside, []
+    run = inside[-1:] if spec.catch_up == "latest" else inside[:1]
+    return run, outside, [slot for slot in inside if slot not in run]
+
+
+def _into(spec: JobSpec, chosen: list[datetime]) -> datetime:
+    return chosen[0] if spec.catch_up == "earliest" else chosen[-1]
+
+
+def _consecutive(slots: list[datetime], chosen: list[datetime]) -> Iterator[list[datetime]]:
+    """The slots in groups that no running slot divides."""
+    before = [slot for slot in slots if not chosen or slot < chosen[0]]
+    after = [slot for slot in slots if chosen and slot > chosen[0]]
+    yield from (group for group in (before, after) if group)
+
+
+def _due(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime, trigger: str) -> NewRun:
+    due = slot + schedule.delay(slot)
+    return NewRun(
+        slot_key=slot_key(slot),
+        trigger=trigger,
+        state="queued" if due <= now else "scheduled",
+        due_us=micros(due),
+        slot_us=micros(slot),
+        priority=spec.priority,
+    )
+
+
+def _unrun(
+    slots: list[datetime], state: str, reason: str | None, trigger: str, into: str | None = None
+) -> NewRun:
+    return NewRun(
+        slot_key=slot_key(slots[0]),
+        trigger=trigger,
+        state=state,
+        reason=reason,
+        due_us=micros(slots[0]),
+        slot_us=micros(slots[0]),
+        slot_last_us=micros(slots[-1]),
+        slot_count=len(slots),
+        coalesced_into=into,
+    )
