@@ -1,0 +1,322 @@
+"""The mirror: what committed SQL says, in Redis, for readers that need it in under a millisecond.
+
+The keys, each under `cm:{ns}:` with the namespace in place of {ns}, without braces:
+
+    <prefix>:<key>      string   one entity of an output as JSON, see db.entities      write_json
+    friends:<user_id>   set      the ids of one entity (any prefix)                    write_sets
+    counter:<name>      hash     key -> value (any prefix)                             write_hash
+    meta:<output>       hash     what Redis holds of an output:
+        version, run_id, fence, rows, built_at, config_digest    the last version that is here completely, see finish
+        target                                                   the newest version that has begun to be written
+        lineage                                                  drawn when the hash was made; gone with a flush
+        batches                                                  grows with each batch; smaller after a restart
+                                                                 from an old snapshot or a failover to a late replica
+    tmp:<output>:<id>   set or hash while it grows; renamed to its place, or gone after an hour
+
+No current key has a time to live, none is deleted to be written again: an entity changes from one whole value to the
+next. Every batch is one run of mirror.lua, which compares target, lineage and batches in the same breath as it writes.
+So an older version never overwrites a newer one, and a writer never calls complete what a flush has emptied.
+
+Ids are text of at most 512 bytes without control characters; whatever else Redis would take, people paste these keys
+into a shell. One server (with replicas, if you like), not Redis Cluster: a batch touches keys of many slots.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from db.errors import Lost, OutputError, Superseded
+from db.redis_server import translated, unavailable
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+#: Keys of one batch. Redis serves nobody else meanwhile: 500 lists of 20 take it 2 ms.
+BATCH_KEYS = 500
+#: Bytes, or members and fields, after which a batch ends early, for the same reason.
+BATCH_BYTES = 4_000_000
+BATCH_MEMBERS = 10_000
+#: Batches sent in one go, while the next ones are made.
+PIPELINED = 4
+LONGEST_ID = 512
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: Prefixes that are not an output's to use.
+RESERVED = ("meta", "tmp")
+
+SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
+SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+T = TypeVar("T")
+Words = Sequence[bytes | str | int]
+
+
+class Batch(NamedTuple):
+    """One run of the script: what to do, to which keys, with what; how many entities are in place after it."""
+
+    act: str
+    keys: Sequence[bytes]
+    words: Words
+    entities: int
+
+
+def check_ids(ids: Iterable[str | int]) -> None:
+    """Raises OutputError for an id that cannot be part of a key, or a member of a set."""
+    for id in map(str, ids):
+        if CONTROL.search(id):
+            raise OutputError(f"the id {id[:40]!r} has control characters; Redis keys are made of ids without them")
+        try:
+            size = len(id.encode())
+        except UnicodeEncodeError:
+            raise OutputError(f"the id {id[:40]!r} is not valid text; Redis keys are UTF-8") from None
+        if size > LONGEST_ID:
+            raise OutputError(f"the id {id[:40]!r}... has {size} bytes; at most {LONGEST_ID} are allowed")
+
+
+class Mirror:
+    """Writes versions of outputs to one Redis and reads them back. Not for several threads at once.
+
+    A version is written by begin, any number of writes and removes, finish. All of them raise Superseded when a newer
+    version has begun, Lost when Redis no longer has what this one builds on (the caller begins again and writes
+    everything), and RedisUnavailable when Redis fails. After any of the three what is in Redis is older or partly
+    newer, entity by entity, and `version` still says the last complete one; writing the same again does no harm.
+    """
+
+    def __init__(self, client: "Redis", namespace: str) -> None:
+        self._client = client
+        self._root = f"cm:{_checked(namespace, 'the namespace')}:"
+        self._begun: dict[str, tuple[str, int]] = {}
+
+    def begin(self, output: str, version: int) -> int | None:
+        """Raises the output's target to `version`; what Redis holds completely, None when everything must be written.
+
+        The changes to write are those since the version that is returned here, not since one asked for earlier:
+        Redis may have been emptied in between.
+        """
+        self._begun[output] = (secrets.token_hex(8), 0)
+        (answer,) = self._exchange(output, version, [Batch("begin", [], [], 0)])
+        self._begun[output] = (_text(answer[1]), int(answer[0]))
+        return int(answer[2]) if answer[2] else None
+
+    def write_json(self, output: str, version: int, prefix: str, items: Iterable[tuple[str, bytes]]) -> int:
+        """Sets `<prefix>:<key>` to each value; the number of keys."""
+        stem = self._stem(prefix)
+        batches = _by_weight(items, lambda item: len(item[1]), BATCH_BYTES)
+        return self._send(output, version, (_string_run(stem, batch) for batch in batches))
+
+    def write_sets(
+        self, output: str, version: int, prefix: str, items: Iterable[tuple[str, Sequence[str | int]]]
+    ) -> int:
+        """Replaces the members of each set `<prefix>:<key>`; one without members goes. The number of keys."""
+        stem = self._stem(prefix)
+        batches = _by_weight(items, lambda item: len(item[1]), BATCH_MEMBERS)
+        return self._send(output, version, (run for batch in batches for run in self._set_runs(output, stem, batch)))
+
+    def write_hash(
+        self, output: str, version: int, key: str, changed: Mapping[str, str], removed: Sequence[str], whole: bool
+    ) -> int:
+        """Changes the hash `key` (`counter:<name>`) at once, by fields or as a whole; the number of fields.
+
+        `whole`: afterwards it has the fields of `changed` and no other.
+        """
+        prefix, _, name = key.partition(":")
+        (place,) = _joined(self._stem(prefix), [name])
+        words = [word for pair in zip(_joined("", changed), changed.values(), strict=True) for word in pair]
+        gone = [] if whole else _joined("", removed)
+        self._send(output, version, self._hash_runs(output, place, words, gone, whole))
+        return len(changed) + len(gone)
+
+    def remove(self, output: str, version: int, prefix: str, keys: Iterable[str | int]) -> int:
+        """Removes `<prefix>:<key>` of each key; the number of keys, there or not."""
+        stem = self._stem(prefix)
+        batches = (_joined(stem, batch) for batch in _by_count(keys, BATCH_KEYS))
+        return self._send(output, version, (Batch("remove", names, [], len(names)) for names in batches))
+
+    def finish(self, output: str, version: int, meta: Mapping[str, str | int]) -> None:
+        """Declares that `version` is here completely, with the fields of `meta`: run_id, fence, rows, built_at, ..."""
+        words: list[str | int] = [word for pair in meta.items() for word in pair]
+        self._send(output, version, [Batch("finish", [], words, 0)])
+
+    def forget(self, output: str) -> None:
+        """Takes the output for never mirrored: for a database that starts again at lower versions."""
+        with translated(self._client):
+            self._client.unlink(self._meta(output))
+
+    def version(self, output: str) -> int | None:
+        """The last version that Redis holds completely; None when there is none, as after FLUSHALL."""
+        held = self.meta(output).get("version")
+        return int(held) if held else None
+
+    def meta(self, output: str) -> dict[str, str]:
+        """The fields of `meta:<output>`, empty when it was never mirrored."""
+        return self._hash(self._meta(output))
+
+    def read_json(self, prefix: str, key: str | int) -> Any:
+        """The JSON value of one entity, None when there is none."""
+        with translated(self._client):
+            value: Any = self._client.get(f"{self._stem(prefix)}{key}")
+        return None if value is None else json.loads(value)
+
+    def read_set(self, prefix: str, key: str | int) -> set[str]:
+        """The members of one set, ids as text."""
+        with translated(self._client):
+            members: Any = self._client.smembers(f"{self._stem(prefix)}{key}")
+        return {_text(member) for member in members}
+
+    def read_hash(self, key: str) -> dict[str, str]:
+        """The fields of one hash (`counter:<name>`)."""
+        return self._hash(f"{self._root}{key}")
+
+    def keys_of(self, prefix: str) -> set[str]:
+        """The keys of all entities under a prefix."""
+        stem = self._stem(prefix)
+        with translated(self._client):
+            return {_text(key)[len(stem) :] for key in self._client.scan_iter(match=f"{stem}*", count=1000)}
+
+    def _set_runs(self, output: str, stem: str, items: Sequence[tuple[str, Sequence[str | int]]]) -> Iterator[Batch]:
+        names = _joined(stem, [key for key, _ in items])
+        if len(items) == 1 and len(items[0][1]) > BATCH_MEMBERS:
+            yield from self._staged(output, names[0], [("SADD", _joined("", items[0][1]))])
+            return
+        filled = [(name, _joined("", members)) for name, (_, members) in zip(names, items, strict=True) if members]
+        empty = [name for name, (_, members) in zip(names, items, strict=True) if not members]
+        if filled:
+            words = [word for _, members in filled for word in (b"%d" % len(members), *members)]
+            yield Batch("sets", [self._growing(output), *(name for name, _ in filled)], words, len(filled))
+        if empty:
+            yield Batch("remove", empty, [], len(empty))
+
+    def _hash_runs(self, output: str, place: bytes, words: Words, gone: Words, whole: bool) -> Iterable[Batch]:
+        if whole and not words:
+            return [Batch("remove", [place], [], 1)]
+        if whole:
+            return self._staged(output, place, [("HSET", words)])
+        if len(words) + len(gone) <= BATCH_MEMBERS:
+            return [Batch("fields", [place], [len(gone), *gone, *words], 1)]
+        return self._staged(output, place, [("HDEL", gone), ("HSET", words)], copied=True)
+
+    def _staged(
+        self, output: str, place: bytes, steps: Iterable[tuple[str, Words]], copied: bool = False
+    ) -> Iterator[Batch]:
+        """An entity too large for one batch grows under a name of its own, then takes its place."""
+        growing = self._growing(output)
+        if copied:
+            yield Batch("copy", [place, growing], [], 0)
+        for command, words in steps:
+            for part in _by_count(words, BATCH_MEMBERS):
+                yield Batch("stage", [growing], [command, *part], 0)
+        yield Batch("place", [growing, place], [], 1)
+
+    def _send(self, output: str, version: int, batches: Iterable[Batch]) -> int:
+        """Runs the batches in order, the next ones being made while the last ones are on their way."""
+        entities = 0
+        with ThreadPoolExecutor(1) as sender:
+            sent: Future[Any] | None = None
+            for group in _by_count(batches, PIPELINED):
+                if sent:
+                    sent.result()
+                sent = sender.submit(self._exchange, output, version, group)
+                entities += sum(batch.entities for batch in group)
+            if sent:
+                sent.result()
+        return entities
+
+    def _exchange(self, output: str, version: int, batches: Sequence[Batch]) -> list[Any]:
+        lineage, seen = self._begun.get(output, ("", 0))  # without a begin: lost
+        meta = self._meta(output)
+        with translated(self._client):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.script_load(SCRIPT)  # a server that restarted has forgotten it
+            for act, keys, words, _ in batches:
+                pipe.evalsha(SCRIPT_SHA, 1 + len(keys), meta, *keys, act, version, lineage, seen, *words)
+            answers = pipe.execute(raise_on_error=False)
+        for answer in answers:
+            self._judge(output, version, answer)
+        self._begun[output] = (lineage, int(answers[-1][0]))
+        return answers[1:]
+
+    def _judge(self, output: str, version: int, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            raise unavailable(self._client, answer)
+        if answer[0] == -1:
+            raise Superseded(f'output "{output}": version {version} gives way to {answer[1]}, which has begun')
+        if answer[0] == -2:
+            raise Lost(f'output "{output}": Redis lost what version {version} builds on; it must be written whole')
+
+    def _hash(self, name: str) -> dict[str, str]:
+        with translated(self._client):
+            fields: Any = self._client.hgetall(name)
+        return {_text(field): _text(value) for field, value in fields.items()}
+
+    def _meta(self, output: str) -> str:
+        return f"{self._root}meta:{_checked(output, 'the output')}"
+
+    def _growing(self, output: str) -> bytes:
+        return f"{self._root}tmp:{output}:{secrets.token_hex(8)}".encode()
+
+    def _stem(self, prefix: str) -> str:
+        if prefix in RESERVED:
+            raise OutputError(f'the Redis key "{prefix}" is kept by clockmill for itself; take another')
+        return f"{self._root}{_checked(prefix, 'the Redis key')}:"
+
+
+def _string_run(stem: str, items: Sequence[tuple[str, bytes]]) -> Batch:
+    names = _joined(stem, [key for key, _ in items])
+    return Batch("strings", names, [value for _, value in items], len(names))
+
+
+def _checked(name: str, what: str) -> str:
+    if not NAME.fullmatch(name):
+        raise OutputError(
+            f'{what} "{name[:80]}" cannot be part of a Redis key; allowed: letters, digits, "_", ".", "-"'
+        )
+    return name
+
+
+def _joined(stem: str, ids: Iterable[str | int]) -> list[bytes]:
+    """`<stem><id>` of each id; raises OutputError for an id that is not allowed."""
+    texts = list(map(str, ids))
+    try:
+        names = [f"{stem}{text}".encode() for text in texts]
+    except UnicodeEncodeError:
+        names = []
+    # All at once, for the sake of a million ids; one by one only to find which it was.
+    if len(names) < len(texts) or CONTROL.search("".join(texts)) or _longest(names) > len(stem) + LONGEST_ID:
+        check_ids(texts)
+    return names
+
+
+def _longest(names: list[bytes]) -> int:
+    return max(map(len, names), default=0)
+
+
+def _by_weight(items: Iterable[T], weigh: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """Batches of at most BATCH_KEYS items that weigh `limit` together; one that weighs more is alone."""
+    batch: list[T] = []
+    weight = 0
+    for item in items:
+        added = weigh(item)
+        if batch and (len(batch) == BATCH_KEYS or weight + added > limit):
+            yield batch
+            batch, weight = [], 0
+        batch.append(item)
+        weight += added
+    if batch:
+        yield batch
+
+
+def _by_count(items: Iterable[T], count: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, count)):
+        yield batch
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
