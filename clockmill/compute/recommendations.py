@@ -1,0 +1,171 @@
+"""People you may know: friends of friends, scored by the friends in common."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from clockmill.compute import kernels
+from clockmill.compute.blocks import Progress, equal_blocks, run_blocks
+from clockmill.compute.graphs import Graph
+from clockmill.compute.ids import Codes, Ids
+from clockmill.compute.labels import Labels, by_falling_degree
+from clockmill.compute.options import at_least, one_of
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighting:
+    """What a common friend counts, as a function of the friend's degree (at least 2), and whether to take the share."""
+
+    weight: Callable[[Floats], Floats]
+    share: bool = False
+
+
+WEIGHTINGS = {
+    "common_neighbours": Weighting(np.ones_like),
+    "adamic_adar": Weighting(lambda degree: 1 / np.log(degree)),
+    "resource_allocation": Weighting(lambda degree: 1 / degree),
+    "jaccard": Weighting(np.ones_like, share=True),
+}
+
+
+#: Sums of weights stay below 2**62, within an int64 with a bit to spare for rounding.
+SUM_BITS = 62
+
+
+class _Lists(NamedTuple):
+    """The lists of a range of users, one after another: `found` candidates a user."""
+
+    found: npt.NDArray[np.int64]
+    candidates: Codes
+    scores: Floats
+    mutual_counts: npt.NDArray[np.int64]
+    mutual: Codes
+
+
+def recommend(
+    graph: Graph,
+    weighting: str = "adamic_adar",
+    k: int = 20,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """The `k` best friends of friends of each user, best first, equal scores by ascending id.
+
+    Columns of one length: user_id, rank (from 1), candidate_id, score, mutual_count, mutual_ids (the common friends
+    with the smallest ids, at most three, as a JSON list). Users without a candidate have no rows. Raises ValueError.
+    """
+    scheme = one_of("weighting", weighting, WEIGHTINGS)
+    at_least(1, k=k, threads=threads)
+    degrees = graph.degrees
+    labels = by_falling_degree(degrees)
+    labelled = _relabelled(graph, labels)
+    weights, unit = _whole_weights(graph, scheme.weight)
+
+    def lists(first: int, last: int) -> _Lists:
+        return _lists(graph, labelled, labels, weights, unit, scheme.share, k, first, last)
+
+    blocks = equal_blocks(_wedges(graph), threads)
+    return _columns(graph.ids, _joined(run_blocks(lists, blocks, threads, progress)))
+
+
+def _relabelled(graph: Graph, labels: Labels) -> Codes:
+    """The friends of each user as labels, ascending: the accumulator is walked through in one direction."""
+    users = np.repeat(np.arange(len(graph.ids), dtype=np.uint64), graph.degrees)
+    entries = users << np.uint64(32) | labels.label[graph.indices]
+    entries.sort()
+    return (entries & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+
+
+def _whole_weights(graph: Graph, weight: Callable[[Floats], Floats]) -> tuple[npt.NDArray[np.int64], float]:
+    """The weight of each user as a whole number of units; the unit is so small that no sum exceeds SUM_BITS."""
+    weights = weight(np.maximum(graph.degrees, 2).astype(np.float64))
+    if np.all(weights == 1):
+        return np.ones(len(weights), np.int64), 1.0
+    # A friend of degree 1 is common to nobody, but the kernel asks for positive weights.
+    weights[graph.degrees < 2] = 0
+    sums = np.zeros(len(graph.indices) + 1)
+    np.cumsum(weights[graph.indices], out=sums[1:])
+    largest = float(np.max(np.diff(sums[graph.indptr]), initial=1))
+    bits = SUM_BITS - math.ceil(math.log2(largest))
+    return np.maximum(np.rint(np.ldexp(weights, bits)).astype(np.int64), 1), math.ldexp(1, -bits)
+
+
+def _wedges(graph: Graph) -> npt.NDArray[np.int64]:
+    """For each user the number of paths user - friend - friend of friend."""
+    done = np.zeros(len(graph.indices) + 1, np.int64)
+    np.cumsum(graph.degrees[graph.indices], out=done[1:])
+    return np.diff(done[graph.indptr])
+
+
+def _lists(
+    graph: Graph,
+    labelled: Codes,
+    labels: Labels,
+    weights: npt.NDArray[np.int64],
+    unit: float,
+    share: bool,
+    k: int,
+    first: int,
+    last: int,
+) -> _Lists:
+    found = np.zeros(last - first, np.int64)
+    items = np.empty((last - first, k), np.uint32)
+    scores = np.empty((last - first, k))
+    indptr, indices = graph.indptr, graph.indices
+    kernels.friends_of_friends(
+        indptr, indices, labelled, labels.label, labels.order, weights, unit, share, first, last, found, items, scores
+    )
+    filled = np.arange(k) < found[:, None]
+    candidates = items[filled]
+    ends = np.concatenate([[0], np.cumsum(found)])
+    counts = np.empty(len(candidates), np.int64)
+    mutual = np.zeros((len(candidates), kernels.REASONS), np.uint32)
+    kernels.common_friends(indptr, indices, first, last, ends, candidates, counts, mutual)
+    return _Lists(found, candidates, scores[filled], counts, mutual)
+
+
+def _joined(parts: list[_Lists]) -> _Lists:
+    empty = _Lists(
+        np.empty(0, np.int64),
+        np.empty(0, np.uint32),
+        np.empty(0),
+        np.empty(0, np.int64),
+        np.empty((0, kernels.REASONS), np.uint32),
+    )
+    return _Lists(*map(np.concatenate, zip(empty, *parts, strict=True)))
+
+
+def _columns(ids: Ids, lists: _Lists) -> dict[str, npt.NDArray[Any]]:
+    starts = np.cumsum(lists.found) - lists.found
+    return {
+        "user_id": np.repeat(ids, lists.found),
+        "rank": np.arange(1, len(lists.candidates) + 1) - np.repeat(starts, lists.found),
+        "candidate_id": ids[lists.candidates],
+        "score": lists.scores,
+        "mutual_count": lists.mutual_counts,
+        "mutual_ids": json_lists(ids, lists.mutual_counts, lists.mutual),
+    }
+
+
+def json_lists(ids: Ids, counts: npt.NDArray[np.int64], numbers: Codes) -> npt.NDArray[np.object_]:
+    """For each row a JSON text, the list of the ids of its first `counts` numbers."""
+    words = list(map(str if ids.dtype == np.int64 else json.dumps, ids.tolist()))
+    word_ends = np.concatenate([[0], np.cumsum(np.fromiter(map(len, words), np.int64, len(words)))])
+    letters = np.frombuffer("".join(words).encode("ascii"), np.uint8).copy()
+    ends = np.zeros(len(counts) + 1, np.int64)
+    kernels.write_lists(letters, word_ends, counts, numbers, np.empty(0, np.uint8), ends[1:], True)
+    text = np.empty(ends[-1], np.uint8)
+    kernels.write_lists(letters, word_ends, counts, numbers, text, ends[1:], False)
+    whole = text.tobytes().decode("ascii")
+    cuts = ends.tolist()
+    lists = np.empty(len(counts), np.object_)
+    lists[:] = [whole[start:end] for start, end in pairwise(cuts)]
+    return lists

@@ -1,0 +1,149 @@
+"""Customers also liked: the products whose feedback comes from the same users."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from clockmill.compute import kernels
+from clockmill.compute.blocks import Progress, equal_blocks, run_blocks
+from clockmill.compute.ids import Codes
+from clockmill.compute.labels import Labels, by_falling_degree
+from clockmill.compute.options import at_least, one_of
+from clockmill.compute.ratings import Ratings
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Weighting:
+    """What a user's feedback counts: a value for each entry of the matrix; `share` divides common users by all."""
+
+    values: Callable[[Ratings], Floats]
+    share: bool = False
+
+
+def unit_columns(ratings: Ratings) -> Floats:
+    """Each product's values divided by their Euclidean norm."""
+    counts = np.diff(ratings.indptr)
+    filled = ratings.indptr[:-1][counts > 0]
+    if not len(filled):
+        return ratings.values
+    product = np.repeat(np.arange(len(filled)), counts[counts > 0])
+    # Divided by the largest first: squares of very large or very small values leave the range of a float64.
+    scaled = ratings.values / np.maximum.reduceat(np.abs(ratings.values), filled)[product]
+    unit: Floats = scaled / np.sqrt(np.add.reduceat(scaled * scaled, filled))[product]
+    return unit
+
+
+WEIGHTINGS = {
+    "cosine": Weighting(unit_columns),
+    "jaccard": Weighting(lambda ratings: np.ones(len(ratings.values)), share=True),
+}
+
+
+class _Matrix(NamedTuple):
+    """The ratings as the kernel takes them: products by users, and users by labelled products."""
+
+    indptr: npt.NDArray[np.int64]
+    users: Codes
+    values: Floats
+    user_ptr: npt.NDArray[np.int64]
+    user_labels: Codes
+    user_values: Floats
+    labels: Labels
+
+
+class _Lists(NamedTuple):
+    """The lists of a range of products, one after another: `found` partners a product."""
+
+    found: npt.NDArray[np.int64]
+    partners: Codes
+    scores: Floats
+    supports: npt.NDArray[np.int64]
+
+
+def similar_products(
+    ratings: Ratings,
+    weighting: str = "cosine",
+    k: int = 20,
+    min_support: int = 2,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, npt.NDArray[Any]]:
+    """The `k` most similar products of each product, best first, equal scores by ascending id.
+
+    Columns of one length: product_id, rank (from 1), similar_id, score (positive), support: the number of users with
+    feedback on both, at least `min_support`. Products without a partner have no rows. Raises ValueError.
+    """
+    scheme = one_of("weighting", weighting, WEIGHTINGS)
+    at_least(1, k=k, min_support=min_support, threads=threads)
+    matrix = _matrix(ratings, scheme.values(ratings))
+
+    def lists(first: int, last: int) -> _Lists:
+        return _lists(matrix, scheme.share, k, min_support, first, last)
+
+    blocks = equal_blocks(_wedges(matrix), threads)
+    return _columns(ratings, _joined(run_blocks(lists, blocks, threads, progress)))
+
+
+def _matrix(ratings: Ratings, values: Floats) -> _Matrix:
+    counts = np.diff(ratings.indptr)
+    labels = by_falling_degree(counts)
+    entry_labels = np.repeat(labels.label, counts)
+    by_user = np.argsort(ratings.users.astype(np.uint64) << np.uint64(32) | entry_labels)
+    user_ptr = np.zeros(len(ratings.user_ids) + 1, np.int64)
+    np.cumsum(np.bincount(ratings.users, minlength=len(ratings.user_ids)), out=user_ptr[1:])
+    return _Matrix(ratings.indptr, ratings.users, values, user_ptr, entry_labels[by_user], values[by_user], labels)
+
+
+def _wedges(matrix: _Matrix) -> npt.NDArray[np.int64]:
+    """For each product the number of paths product - user - product."""
+    done = np.zeros(len(matrix.users) + 1, np.int64)
+    np.cumsum(np.diff(matrix.user_ptr)[matrix.users], out=done[1:])
+    return np.diff(done[matrix.indptr])
+
+
+def _lists(matrix: _Matrix, share: bool, k: int, min_support: int, first: int, last: int) -> _Lists:
+    found = np.zeros(last - first, np.int64)
+    items = np.empty((last - first, k), np.uint32)
+    scores = np.empty((last - first, k))
+    supports = np.empty((last - first, k), np.int64)
+    kernels.similar_rows(
+        matrix.indptr,
+        matrix.users,
+        matrix.values,
+        matrix.user_ptr,
+        matrix.user_labels,
+        matrix.user_values,
+        matrix.labels.label,
+        matrix.labels.order,
+        min_support,
+        share,
+        first,
+        last,
+        found,
+        items,
+        scores,
+        supports,
+    )
+    filled = np.arange(k) < found[:, None]
+    return _Lists(found, items[filled], scores[filled], supports[filled])
+
+
+def _joined(parts: list[_Lists]) -> _Lists:
+    empty = _Lists(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0, np.int64))
+    return _Lists(*map(np.concatenate, zip(empty, *parts, strict=True)))
+
+
+def _columns(ratings: Ratings, lists: _Lists) -> dict[str, npt.NDArray[Any]]:
+    starts = np.cumsum(lists.found) - lists.found
+    return {
+        "product_id": np.repeat(ratings.product_ids, lists.found),
+        "rank": np.arange(1, len(lists.partners) + 1) - np.repeat(starts, lists.found),
+        "similar_id": ratings.product_ids[lists.partners],
+        "score": lists.scores,
+        "support": lists.supports,
+    }
