@@ -5,7 +5,7 @@ from clockmill.fetch.cache import Cache
 from clockmill.fetch.http import Door
 from clockmill.fetch.rows import columns_of, rows_of, same
 from clockmill.fetch.settings import FetchSettings, WeatherSettings
-from clockmill.fetch.weather import Place, gather, providers
+from clockmill.fetch.weather import gather, places_of, providers
 
 COLUMNS = {
     "place": "text",
@@ -37,8 +37,7 @@ WEATHER = Output(
 @job(schedule="H * * * *", outputs=[WEATHER])
 def weather(ctx: Context) -> None:
     fetch, settings = FetchSettings.of(ctx.settings("fetch")), WeatherSettings.of(ctx.settings("weather"))
-    read = rows_of(ctx.read("places", "place", "lat", "lon"))
-    places = [Place(str(row["place"]), float(row["lat"]), float(row["lon"])) for row in read]
+    places = places_of(ctx.read("places", "place", "lat", "lon"))
     before = rows_of(ctx.current("weather"))
     with ctx.phase("compute"):
         door = Door(fetch, Cache(ctx.cache_dir / "fetch"))

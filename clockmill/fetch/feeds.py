@@ -37,7 +37,7 @@ def parse(document: bytes, content_type: str = "", url: str = "") -> list[Item]:
     `url` is where the document came from: relative links are resolved against it.
     """
     try:
-        found = json_feed.entries(document) if json_feed.looks_like(document) else _entries(document, content_type, url)
+        found = json_feed.entries(document) if json_feed.looks_like(document) else _entries(document, content_type)
         items = [_item(entry, url) for entry in found]
     except FeedError:
         raise
@@ -46,7 +46,7 @@ def parse(document: bytes, content_type: str = "", url: str = "") -> list[Item]:
     return list({item.guid: item for item in reversed(items)}.values())[::-1]
 
 
-def _entries(document: bytes, content_type: str, url: str) -> list[Mapping[str, Any]]:
+def _entries(document: bytes, content_type: str) -> list[Mapping[str, Any]]:
     import feedparser
     from feedparser.encodings import convert_to_utf8
 
@@ -57,7 +57,8 @@ def _entries(document: bytes, content_type: str, url: str) -> list[Mapping[str, 
     text = convert_to_utf8(headers, document, {}) if document.strip() else b""
     text = xml_check.without_rss_091_doctype(text)
     xml_check.check(text)
-    utf8 = {"content-type": "application/xml; charset=utf-8", "content-location": url}
+    # Without the document's address: feedparser would make it part of guids, and they would change as the feed moves.
+    utf8 = {"content-type": "application/xml; charset=utf-8"}
     feed = feedparser.parse(io.BytesIO(text), response_headers=utf8, sanitize_html=False, resolve_relative_uris=False)
     if not feed.get("version") and not feed["entries"]:
         raise FeedError(f"it is not a feed: it begins with {_beginning(document)}; give the address of its RSS or Atom")
@@ -66,10 +67,12 @@ def _entries(document: bytes, content_type: str, url: str) -> list[Mapping[str, 
 
 def _plain_entry(entry: Any) -> dict[str, Any]:
     content = entry.get("content") or [{}]
+    guid, link = entry.get("id"), entry.get("link")
     return {
-        "guid": entry.get("id"),
+        "guid": guid,
         "title": entry.get("title"),
-        "link": entry.get("link"),
+        # An RSS guid stands in for a missing link; unless it says otherwise it is one, but many are only numbers.
+        "link": None if link == guid and "://" not in str(link) else link,
         "published": _instant(entry.get("published_parsed") or entry.get("updated_parsed")),
         "summary": entry.get("summary") or content[0].get("value"),
     }
@@ -98,7 +101,7 @@ def _web_link(given: str, url: str) -> str:
     except ValueError:
         return ""
     usable = parts.scheme in ("http", "https") and parts.netloc and len(link) <= MAX_LINK
-    return link.replace(" ", "%20") if usable else ""
+    return parts.geturl().replace(" ", "%20") if usable else ""
 
 
 def _instant(parsed: Any) -> datetime | None:

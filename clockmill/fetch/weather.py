@@ -1,16 +1,18 @@
 """Forecasts for many places, each from the first provider that has one."""
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from clockmill.errors import FetchError, JobError, ProviderError
 from clockmill.fetch.forecast import Provider
 from clockmill.fetch.http import Door
 from clockmill.fetch.met_norway import MetNorway
 from clockmill.fetch.open_meteo import OpenMeteo
-from clockmill.fetch.rows import Row
+from clockmill.fetch.rows import Row, rows_of
 from clockmill.fetch.settings import WeatherSettings
 
 #: Failures in a row after which a provider is not asked again in this run: a silent one costs the deadline each time.
@@ -24,6 +26,14 @@ class Place:
     name: str
     lat: float
     lon: float
+
+
+def places_of(columns: Mapping[str, Any]) -> list[Place]:
+    """Columns place, lat, lon as places; a coordinate that is missing is NaN."""
+    return [
+        Place(str(row["place"]), *(math.nan if row[axis] is None else float(row[axis]) for axis in ("lat", "lon")))
+        for row in rows_of(columns)
+    ]
 
 
 @dataclass(frozen=True)
