@@ -6,11 +6,11 @@ if TYPE_CHECKING:
     from clockmill import client
     from clockmill.context import Context
     from clockmill.errors import JobError
-    from clockmill.job import Output, job
+    from clockmill.job_spec import Output, job
 
 __all__ = ["Context", "JobError", "Output", "client", "job"]
 
-_HOME = {"Context": "context", "Output": "job", "job": "job", "JobError": "errors"}
+_HOME = {"Context": "context", "Output": "job_spec", "job": "job_spec", "JobError": "errors"}
 
 
 def __getattr__(name: str) -> Any:

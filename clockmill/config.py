@@ -1,4 +1,4 @@
-"""The configuration: defaults, then clockmill.toml, then CLOCKMILL_* variables; every value knows where it came from."""
+"""The configuration: defaults, then clockmill.toml, then CLOCKMILL_* variables; each value knows its origin."""
 
 import os
 import tomllib
@@ -70,7 +70,14 @@ COUNTER: Table = {
 }
 COLLECTIONS: dict[str, Table] = {"jobs": JOB, "sources": SOURCE, "counters": COUNTER}
 
-TYPE_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "a table"}
+TYPE_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+}
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,9 @@ def _expected(keys: tuple[str, ...], origin: str) -> Any:
         table, shown = COLLECTIONS[keys[0]], f"[{keys[0]}.{keys[1]}] {keys[2]}"
     elif keys[0] not in TABLES:
         known = [*TABLES, *COLLECTIONS]
-        raise ConfigError(f"{origin}: unknown table [{keys[0]}]{did_you_mean(keys[0], known)}; known: {', '.join(known)}")
+        raise ConfigError(
+            f"{origin}: unknown table [{keys[0]}]{did_you_mean(keys[0], known)}; known: {', '.join(known)}"
+        )
     else:
         table, shown = TABLES[keys[0]], f"[{keys[0]}] {keys[-1]}"
     last = keys[2] if keys[0] in COLLECTIONS else keys[-1]

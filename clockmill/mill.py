@@ -6,6 +6,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from sqlalchemy import Engine
 
 from clockmill import config as configuration
 from clockmill.config import Config
-from clockmill.job import JobSpec
+from clockmill.job_spec import JobSpec
 from clockmill.registry import Registry, discover
 from clockmill.schedule import Schedule, local_timezone, parse
 from db import migrate
@@ -39,6 +40,11 @@ class Mill:
     @staticmethod
     def open(config_file: str | None = None) -> "Mill":
         return Mill(configuration.load(config_file))
+
+    @staticmethod
+    def now() -> datetime:
+        """The one place that asks the clock; everything below takes the time as an argument."""
+        return datetime.now(UTC)
 
     @cached_property
     def registry(self) -> Registry:

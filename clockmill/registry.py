@@ -15,7 +15,7 @@ from typing import Any
 
 from clockmill.config import Config
 from clockmill.errors import ClockmillError, ConfigError, did_you_mean
-from clockmill.job import JobSpec, override
+from clockmill.job_spec import JobSpec, override
 
 GROUP = "clockmill.jobs"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from clockmill.job import JobSpec
+from clockmill.job_spec import JobSpec
 from clockmill.schedule import Schedule
 from db.ledger import NewRun
 
@@ -109,9 +109,7 @@ def _due(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime, trigg
     )
 
 
-def _unrun(
-    slots: list[datetime], state: str, reason: str | None, trigger: str, into: str | None = None
-) -> NewRun:
+def _unrun(slots: list[datetime], state: str, reason: str | None, trigger: str, into: str | None = None) -> NewRun:
     return NewRun(
         slot_key=slot_key(slots[0]),
         trigger=trigger,

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.exc import DBAPIError
 
 from db import engine as transactions
 from db import statements as sql
 from db.errors import Fenced, StoreError
 from db.lease_clock import SECOND, LeaseClock
-from db.tables import attempts, jobs, runs
+from db.tables import Record, attempts, jobs, leases, runs
 
 #: A lease lasts this long and is renewed three times as often: two renewals may fail.
 LEASE_S = 30
@@ -75,6 +75,8 @@ class Ending:
     exit_code: int | None = None
     signal: int | None = None
     due_us: int | None = None
+    #: What is recorded of the attempt when the run goes on: failed, timed_out or lost (which uses up no retry).
+    attempt: str | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,11 +91,11 @@ class Ledger:
 
     # -- jobs ---------------------------------------------------------------------------------------------------
 
-    def job(self, name: str) -> Row[Any] | None:
+    def job(self, name: str) -> Record | None:
         with transactions.read(self.engine) as connection:
             return connection.execute(select(jobs).where(jobs.c.name == name)).first()
 
-    def jobs(self) -> Sequence[Row[Any]]:
+    def jobs(self) -> Sequence[Record]:
         with transactions.read(self.engine) as connection:
             return connection.execute(select(jobs).order_by(jobs.c.name)).all()
 
@@ -142,10 +144,10 @@ class Ledger:
 
         return transactions.in_write(self.engine, work)
 
-    def record(self, name: str, row: NewRun, now_us: int) -> Row[Any]:
+    def record(self, name: str, row: NewRun, now_us: int) -> Record:
         """The run with this key: the one that is there, or this one."""
 
-        def work(connection: Connection) -> Row[Any]:
+        def work(connection: Connection) -> Record:
             connection.execute(sql.LOCK_JOB, {"job": name})
             self._record(connection, name, [row], now_us)
             return connection.execute(sql.RUN_OF_KEY, {"job": name, "key": row.slot_key}).one()
@@ -187,7 +189,7 @@ class Ledger:
 
     # -- claiming -----------------------------------------------------------------------------------------------
 
-    def claimable(self, names: Sequence[str], now_us: int, limit: int) -> Sequence[Row[Any]]:
+    def claimable(self, names: Sequence[str], now_us: int, limit: int) -> Sequence[Record]:
         """Runs that are due or orphaned, most urgent first: (run_id, job)."""
         with transactions.read(self.engine) as connection:
             return connection.execute(
@@ -233,7 +235,7 @@ class Ledger:
 
         return transactions.in_write(self.engine, work)
 
-    def _refusal(self, run: Row[Any], lease_now: int, now_us: int) -> Verdict | None:
+    def _refusal(self, run: Record, lease_now: int, now_us: int) -> Verdict | None:
         if run.state in sql.TERMINAL:
             return "done"
         expired = self.clock.expired(run.lease_us, run.boot_id, lease_now)
@@ -245,7 +247,7 @@ class Ledger:
         return None if mine or expired else "taken"
 
     def _held_back(
-        self, connection: Connection, run: Row[Any], overlap: str, paused: bool, now_us: int
+        self, connection: Connection, run: Record, overlap: str, paused: bool, now_us: int
     ) -> Verdict | None:
         if paused:
             self._end_run(connection, run.run_id, Ending("skipped", "paused"), now_us)
@@ -276,7 +278,7 @@ class Ledger:
             return "its worker died; on_lost = fail forbids to run it again"
         return f"{lost} workers died running it"
 
-    def _take(self, connection: Connection, run: Row[Any], lost: int, lease_now: int, now_us: int) -> Claim:
+    def _take(self, connection: Connection, run: Record, lost: int, lease_now: int, now_us: int) -> Claim:
         connection.execute(
             sql.CLAIM,
             {
@@ -321,10 +323,10 @@ class Ledger:
 
     # -- holding ------------------------------------------------------------------------------------------------
 
-    def renew(self, held: Sequence[int]) -> dict[int, Row[Any]]:
+    def renew(self, held: Sequence[int]) -> dict[int, Record]:
         """Prolongs the leases of these runs; what stands in the ledger about each, for the holder to obey."""
 
-        def work(connection: Connection) -> dict[int, Row[Any]]:
+        def work(connection: Connection) -> dict[int, Record]:
             until = self.clock.now(connection) + LEASE_S * SECOND
             values = {"held": list(held), "me": self.owner, "until": until, "boot": self.clock.boot_id}
             connection.execute(sql.RENEW, values)
@@ -332,7 +334,7 @@ class Ledger:
 
         return transactions.in_write(self.engine, work)
 
-    def held(self, held: Sequence[int]) -> dict[int, Row[Any]]:
+    def held(self, held: Sequence[int]) -> dict[int, Record]:
         """The same, without prolonging anything: cheap enough to ask every second."""
         with transactions.read(self.engine) as connection:
             return {row.run_id: row for row in connection.execute(sql.HELD, {"held": list(held)})}
@@ -351,7 +353,7 @@ class Ledger:
     # -- finishing ----------------------------------------------------------------------------------------------
 
     def finish(
-        self, claim: Claim, ending: Ending, now_us: int, effects: Callable[[Connection], None] | None = None
+        self, claim: Claim, ending: Ending, now_us: int, effects: Callable[[Connection], object] | None = None
     ) -> None:
         """Ends the attempt: its effects and its state in one transaction, under the fence.
 
@@ -385,12 +387,14 @@ class Ledger:
     def _stands(self, claim: Claim, ending: Ending) -> bool:
         with transactions.read(self.engine) as connection:
             where = (attempts.c.run_id == claim.run_id, attempts.c.fence == claim.fence)
-            return connection.execute(select(attempts.c.state).where(*where)).scalar_one() == ending.state
+            return connection.execute(select(attempts.c.state).where(*where)).scalar_one() == (
+                ending.attempt or ending.state
+            )
 
     def _end_attempt(self, connection: Connection, run_id: int, fence: int, ending: Ending, now_us: int) -> None:
         connection.execute(
             sql.END_ATTEMPT.values(
-                state="failed" if ending.state == "retry_wait" else ending.state,
+                state=ending.attempt or ending.state,
                 reason=ending.reason,
                 exit_code=ending.exit_code,
                 signal=ending.signal,
@@ -406,11 +410,19 @@ class Ledger:
         else:
             values["ended_us"] = now_us
         values |= {"exit_code": ending.exit_code, "signal": ending.signal}
+        if ending.state == "retry_wait" and ending.attempt == "lost":
+            values["lost"] = runs.c.lost + 1
         if ending.report:
             values["report_json"] = json.dumps(dict(ending.report))
         if ending.state == "succeeded":
             values["progress"] = 1.0
         connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+
+    def annotate(self, claim: Claim, report: Mapping[str, Any]) -> None:
+        """Completes the report of a run that this attempt ended."""
+        with transactions.write(self.engine) as connection:
+            where = (runs.c.run_id == claim.run_id, runs.c.fence == claim.fence)
+            connection.execute(update(runs).where(*where).values(report_json=json.dumps(dict(report))))
 
     # -- asking for things --------------------------------------------------------------------------------------
 
@@ -429,22 +441,63 @@ class Ledger:
 
         return transactions.in_write(self.engine, work)
 
+    def lease(self, name: str, seconds: float) -> bool:
+        """Takes or keeps a named lease; False while another process has it."""
+
+        def work(connection: Connection) -> bool:
+            now = self.clock.now(connection)
+            row = connection.execute(sql.LOCK_LEASE, {"lease": name}).first()
+            if row and row.holder != self.owner and not self.clock.expired(row.lease_us, row.boot_id, now):
+                return False
+            mine = {"holder": self.owner, "lease_us": now + int(seconds * SECOND), "boot_id": self.clock.boot_id}
+            connection.execute(sql.insert_ignore(connection, leases), {"name": name, **mine})
+            connection.execute(update(leases).where(leases.c.name == name).values(**mine))
+            return True
+
+        return transactions.in_write(self.engine, work)
+
+    def release(self, name: str) -> None:
+        """Gives a named lease back."""
+        with transactions.write(self.engine) as connection:
+            connection.execute(leases.delete().where(leases.c.name == name, leases.c.holder == self.owner))
+
+    def holders(self, prefix: str) -> list[str]:
+        """The processes that hold a lease whose name begins so, now."""
+        with transactions.read(self.engine) as connection:
+            now = self.clock.now(connection)
+            rows = connection.execute(select(leases).where(leases.c.name.startswith(prefix)))
+            return [row.holder for row in rows if not self.clock.expired(row.lease_us, row.boot_id, now)]
+
+    def prune(self, before_us: int, limit: int = 500) -> tuple[int, list[str]]:
+        """Deletes some runs that ended before, with their attempts: how many, and the names of their logs."""
+
+        def work(connection: Connection) -> tuple[int, list[str]]:
+            old = select(runs.c.run_id).where(runs.c.ended_us < before_us).order_by(runs.c.run_id).limit(limit)
+            ids = list(connection.execute(old).scalars())
+            logs = connection.execute(select(attempts.c.log).where(attempts.c.run_id.in_(ids))).scalars()
+            names = [name for name in logs if name]
+            connection.execute(attempts.delete().where(attempts.c.run_id.in_(ids)))
+            connection.execute(runs.delete().where(runs.c.run_id.in_(ids)))
+            return len(ids), names
+
+        return transactions.in_write(self.engine, work)
+
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def run(self, run_id: int) -> Row[Any] | None:
+    def run(self, run_id: int) -> Record | None:
         with transactions.read(self.engine) as connection:
             return connection.execute(select(runs).where(runs.c.run_id == run_id)).first()
 
-    def run_of_key(self, name: str, key: str) -> Row[Any] | None:
+    def run_of_key(self, name: str, key: str) -> Record | None:
         with transactions.read(self.engine) as connection:
             return connection.execute(sql.RUN_OF_KEY, {"job": name, "key": key}).first()
 
-    def run_covering(self, name: str, slot_us: int) -> Row[Any] | None:
+    def run_covering(self, name: str, slot_us: int) -> Record | None:
         """The row that stands for this slot among several, if there is one."""
         with transactions.read(self.engine) as connection:
             return connection.execute(sql.RUN_COVERING, {"job": name, "slot": slot_us}).first()
 
-    def runs(self, job: str | None = None, state: str | None = None, limit: int = 20) -> Sequence[Row[Any]]:
+    def runs(self, job: str | None = None, state: str | None = None, limit: int = 20) -> Sequence[Record]:
         """The latest runs first."""
         query = select(runs).order_by(runs.c.run_id.desc()).limit(limit)
         if job:
@@ -454,7 +507,7 @@ class Ledger:
         with transactions.read(self.engine) as connection:
             return connection.execute(query).all()
 
-    def attempts(self, run_id: int) -> Sequence[Row[Any]]:
+    def attempts(self, run_id: int) -> Sequence[Record]:
         with transactions.read(self.engine) as connection:
             where = attempts.c.run_id == run_id
             return connection.execute(select(attempts).where(where).order_by(attempts.c.attempt)).all()

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, Row, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from db import engine as transactions
 from db import statements as sql
 from db.columns import Columns, changed_rows, length, sort_rows, take, to_columns
 from db.errors import Fenced, OutputError, did_you_mean
 from db.output_spec import KEY_CHARACTERS, OutputSpec, create, drop, refuse_foreign, table_of
-from db.tables import outputs, publications
+from db.tables import Record, outputs, publications
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,13 +48,13 @@ class Published:
     changed: int
 
 
-def known(engine: Engine) -> dict[str, Row[Any]]:
+def known(engine: Engine) -> dict[str, Record]:
     """Every output that was ever published, by name."""
     with transactions.read(engine) as connection:
         return {row.name: row for row in connection.execute(select(outputs).order_by(outputs.c.name))}
 
 
-def find(engine: Engine, name: str) -> tuple[OutputSpec, Row[Any]]:
+def find(engine: Engine, name: str) -> tuple[OutputSpec, Record]:
     """The output as its table was made, and its row. Raises OutputError for one that was never published."""
     rows = known(engine)
     if name not in rows:
@@ -64,7 +64,7 @@ def find(engine: Engine, name: str) -> tuple[OutputSpec, Row[Any]]:
     return OutputSpec.from_json(rows[name].spec_json), rows[name]
 
 
-def publication(engine: Engine, name: str, version: int) -> Row[Any] | None:
+def publication(engine: Engine, name: str, version: int) -> Record | None:
     with transactions.read(engine) as connection:
         where = (publications.c.output == name, publications.c.version == version)
         return connection.execute(select(publications).where(*where)).first()
@@ -143,7 +143,7 @@ class Build:
             f"to start it afresh run: clockmill outputs reset {self.spec.name}"
         )
 
-    def _lock(self, connection: Connection) -> Row[Any]:
+    def _lock(self, connection: Connection) -> Record:
         where = outputs.c.name == self.spec.name
         return connection.execute(select(outputs).where(where).with_for_update()).one()
 
@@ -304,6 +304,16 @@ def reset(engine: Engine, name: str) -> None:
         connection.execute(publications.delete().where(publications.c.output == name))
 
 
+def oldest_kept(engine: Engine, name: str, current: int, cutoff: str | None) -> int:
+    """The oldest version whose rows must stay: the last full one before the current, or the first since `cutoff`."""
+    with transactions.read(engine) as connection:
+        where = (publications.c.output == name, publications.c.version < current)
+        past = connection.execute(select(publications).where(*where).order_by(publications.c.version.desc())).all()
+    full = next((row.version for row in past if row.build == "full"), current)
+    recent = [row.version for row in past if cutoff and row.built_at >= cutoff]
+    return int(min([full, *recent]))
+
+
 def prune(engine: Engine, spec: OutputSpec, oldest: int) -> int:
     """Deletes rows that no version from `oldest` on shows, in short batches; returns how many."""
     table = table_of(spec)
@@ -382,11 +392,3 @@ def mark_mirrored(engine: Engine, name: str, version: int) -> None:
     with transactions.write(engine) as connection:
         where = (outputs.c.name == name, outputs.c.mirrored < version)
         connection.execute(update(outputs).where(*where).values(mirrored=version))
-
-
-def owed(engine: Engine) -> list[str]:
-    """Outputs of which Redis is not known to hold the current version."""
-    with transactions.read(engine) as connection:
-        return list(
-            connection.execute(text("SELECT name FROM outputs WHERE mirrored < version ORDER BY name")).scalars()
-        )

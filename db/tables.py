@@ -15,8 +15,13 @@ Run states and what leads to each:
 Output tables are made when a job first publishes (db.outputs), canonical ones when a file is first loaded (db.load).
 """
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Row, String, Table, Text, UniqueConstraint
 from sqlalchemy.dialects import mysql, sqlite
+
+#: A row of a query, its columns by name.
+Record = Row[*tuple[Any, ...]]
 
 metadata = MetaData(
     naming_convention={
@@ -163,9 +168,11 @@ leases = Table(
     Column("boot_id", String(36)),
 )
 
+#: Which canonical tables are clockmill's own, and what they held after their last load.
 canonical = Table(
     "canonical",
     metadata,
     Column("name", Key, primary_key=True),
     Column("kinds_json", Long, nullable=False),
+    Column("row_count", BigInteger, nullable=False),
 )

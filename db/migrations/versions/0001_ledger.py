@@ -35,6 +35,7 @@ def upgrade() -> None:
         "canonical",
         sa.Column("name", KEY, nullable=False),
         sa.Column("kinds_json", LONG, nullable=False),
+        sa.Column("row_count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_canonical")),
     )
     op.create_table(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from clockmill.durations import parse_duration
-from clockmill.errors import ConfigError
+from clockmill.errors import ConfigError, did_you_mean
 from db.output_spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ OVERLAP = ("skip", "queue_one", "queue_all", "cancel_previous", "terminate_previ
 OVERLAP_ALIASES = {"forbid": "skip", "replace": "cancel_previous"}
 ON_LOST = ("rerun", "fail")
 EXECUTORS = ("process", "thread", "command")
+
+KIND_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 JobFunction = Callable[["Context"], None]
 
@@ -59,6 +61,8 @@ class JobSpec:
     on_lost: str = "rerun"
     executor: str = "process"
     params: Mapping[str, Any] = field(default_factory=dict)
+    #: The values a parameter may have, where only some make sense.
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outputs: tuple[OutputSpec, ...] = ()
     #: Where the job was found: a module, a file or the configuration.
     origin: str = ""
@@ -100,12 +104,48 @@ class JobSpec:
             "params": dict(self.params),
         }
 
+    @staticmethod
+    def from_identity(name: str, identity: Mapping[str, Any]) -> "JobSpec":
+        """The policies that the ledger kept, without code: enough to account for the slots that passed under them."""
+        kept = {key: identity[key] for key in READERS if identity.get(key) is not None}
+        return override(JobSpec(name=name, command=tuple(identity["command"])), kept)
+
     def with_params(self, given: Mapping[str, Any]) -> "JobSpec":
-        """The same job with some parameters changed; raises ConfigError for one it does not have."""
+        """The same job with some parameters changed. Raises ConfigError for one it does not have or allow."""
+        for name, value in given.items():
+            self._check_param(name, value)
         return replace(self, params={**self.params, **given})
 
+    def _check_param(self, name: str, value: Any) -> None:
+        if name not in self.params:
+            known = ", ".join(self.params) or "none"
+            raise ConfigError(
+                f'job {self.name}: no parameter "{name}"{did_you_mean(name, self.params)}; known: {known}'
+            )
+        kind = type(self.params[name])
+        right = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+        if not right and self.params[name] is not None:
+            raise ConfigError(
+                f"job {self.name}: params.{name} = {value!r}: expected {KIND_NAMES.get(kind, kind.__name__)}"
+            )
+        allowed = self.choices.get(name)
+        if allowed and value not in allowed:
+            raise ConfigError(
+                f'job {self.name}: params.{name} = "{value}"{did_you_mean(str(value), allowed)}; '
+                f"allowed: {', '.join(allowed)}"
+            )
 
-#: Keys that a decorator and a `[jobs.NAME]` table share, with how each value is read.
+    def read_param(self, name: str, text: str) -> Any:
+        """A parameter as it was written on a command line, in the type of its default."""
+        kind = type(self.params.get(name, ""))
+        if kind is bool and text.lower() in ("true", "false", "1", "0", "yes", "no"):
+            return text.lower() in ("true", "1", "yes")
+        try:
+            return kind(text) if kind in (int, float) else text
+        except ValueError:
+            return text
+
+
 def _duration(value: Any) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
 
@@ -118,6 +158,7 @@ def _strings(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+#: Keys that a decorator and a `[jobs.NAME]` table share, with how each value is read.
 READERS: dict[str, Callable[[Any], Any]] = {
     "schedule": _strings,
     "timezone": str,
@@ -154,6 +195,7 @@ def job(
     name: str | None = None,
     outputs: Sequence[OutputSpec] = (),
     params: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
     **policies: Any,
 ) -> Callable[[JobFunction], JobFunction]:
     """Declares a function to be a job. `policies` are the keys of a `[jobs.NAME]` table, e.g. schedule, timeout.
@@ -162,13 +204,16 @@ def job(
     """
     unknown = sorted(set(policies) - set(READERS))
     if unknown:
-        raise ConfigError(f"@job: unknown {unknown[0]!r}; allowed: name, outputs, params, {', '.join(READERS)}")
+        raise ConfigError(
+            f"@job: unknown {unknown[0]!r}; allowed: name, outputs, params, choices, {', '.join(READERS)}"
+        )
 
     def declare(function: JobFunction) -> JobFunction:
         spec = JobSpec(
             name=name or function.__name__,
             function=function,
             params=dict(params or {}),
+            choices={key: tuple(values) for key, values in (choices or {}).items()},
             outputs=tuple(outputs),
             origin=function.__module__,
         )

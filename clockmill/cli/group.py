@@ -1,0 +1,93 @@
+"""The root command: knows every command's name and sentence without importing any of them."""
+
+import importlib
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from clockmill.errors import ClockmillError
+from clockmill.version import VERSION
+from db.errors import StoreError
+
+#: Command -> (module, what it does). Shown by --help, which must not import anything heavy.
+COMMANDS = {
+    "demo": ("demo", "Make a small application and turn the mill on it."),
+    "init": ("init", "Write a commented clockmill.toml to start from."),
+    "up": ("up", "Scheduler and embedded Redis together, in the foreground."),
+    "scheduler": ("scheduler", "The daemon: time becomes runs."),
+    "run": ("run", "Run a job now, or one of its slots."),
+    "next": ("next", "When a crontab expression fires."),
+    "explain": ("next", "What a crontab expression or a job's schedule means."),
+    "jobs": ("jobs", "List, show, pause and resume jobs."),
+    "runs": ("runs", "What ran, what did not, and why."),
+    "outputs": ("outputs", "What was published, and one entity of it."),
+    "sources": ("sources", "Check and preview the mapped tables."),
+    "load": ("load", "Load a CSV or Parquet file into a canonical table."),
+    "crontab": ("crontab", "The schedule as lines for system cron."),
+    "config": ("config", "Show and check the configuration."),
+    "db": ("db", "Upgrade and check the database."),
+    "doctor": ("doctor", "Look for whatever keeps the mill from turning."),
+    "fetch": ("fetch", "Fetch one address as the jobs would."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"clockmill.cli.{COMMANDS[name][0]}"), f"{name}_command"
+        )
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            from clockmill.errors import did_you_mean
+
+            e.message += did_you_mean(args[0], COMMANDS).replace("; d", ". D") if args else ""
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """The one funnel: whatever a user can cause becomes one sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (ClockmillError, StoreError) as e:
+            fail(str(e), getattr(e, "exit_code", 1))
+        except BrokenPipeError:
+            # `clockmill runs list | head`: whoever read has seen enough.
+            sys.stderr.close()
+            sys.exit(0)
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    click.echo(f"error: {sentence}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: clockmill demo")
+@click.option(
+    "--config", "config_file", metavar="FILE", help="The configuration; by default $CLOCKMILL_HOME/clockmill.toml."
+)
+@click.version_option(VERSION, prog_name="clockmill")
+@click.pass_context
+def main(ctx: click.Context, config_file: str | None) -> None:
+    """Batch jobs on a clock: derived data, ready before the request comes."""
+    ctx.obj = config_file
+    # click heeds neither on a terminal.
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        ctx.color = False

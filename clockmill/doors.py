@@ -1,0 +1,181 @@
+"""The ways in: a slot that the clock brought, a slot that a cron line names, a run that a person asks for.
+
+All end in one row of the ledger and one claim of it; what differs is only how the row comes to be.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from clockmill.errors import ConfigError, UsageError
+from clockmill.executors import Tell
+from clockmill.job_spec import JobSpec
+from clockmill.mill import Mill, specification
+from clockmill.runner import Runner
+from clockmill.schedule import Schedule
+from clockmill.slots import Plan, instant, iso, micros, plan, slot_key
+from db.ledger import RENEW_S, Claim, Ending, NewRun, Verdict
+from db.tables import Record
+
+#: Leases under this prefix are held by living schedulers.
+SCHEDULERS = "scheduler/"
+#: How often a run that has to wait looks whether it may start.
+LOOK_S = 0.5
+NEVER_STARTED = ("missed", "coalesced", "skipped")
+TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a door comes to: the run, and how its last attempt ended or why none was made."""
+
+    run: Record
+    ending: Ending | None = None
+    verdict: Verdict | None = None
+
+
+def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None) -> None:
+    """Makes the job known as it is configured now; slots up to now are accounted for as they were configured before.
+
+    `since`: a new job's slots count from there instead of from now.
+    """
+    text, digest = specification(spec)
+    row = mill.ledger.job(spec.name)
+    if row is not None and row.spec_hash != digest:
+        before = JobSpec.from_identity(spec.name, json.loads(row.spec_json))
+        old_schedule = mill.schedule(before)
+        if old_schedule:
+            _advance(mill, before, old_schedule, row, now, "schedule")
+    mill.ledger.activate(spec.name, text, digest, cursor_us=micros(since or now), now_us=micros(now))
+
+
+def advance(mill: Mill, spec: JobSpec, schedule: Schedule, now: datetime, trigger: str = "schedule") -> bool:
+    """Records every slot up to now; False when the job is not (or not so) known to the ledger."""
+    row = mill.ledger.job(spec.name)
+    if row is None or row.spec_hash != specification(spec)[1]:
+        return False
+    _advance(mill, spec, schedule, row, now, trigger)
+    return True
+
+
+def _advance(mill: Mill, spec: JobSpec, schedule: Schedule, row: Record, now: datetime, trigger: str) -> Plan:
+    """Another process that moves the cursor meanwhile records the same slots: nothing is left to do then."""
+    paused = row.state == "paused"
+    steps = plan(spec, schedule, instant(row.cursor_us), now, paused=paused, trigger=trigger)
+    if steps.rows:
+        mill.ledger.advance(
+            spec.name, row.spec_hash, row.cursor_us, micros(steps.cursor), steps.rows, now_us=micros(now)
+        )
+    return steps
+
+
+def manual_run(
+    mill: Mill, spec: JobSpec, params: Mapping[str, Any], *, forced: bool, now: datetime, reserved: bool = True
+) -> Record:
+    """A run of its own, for this process to carry out, or (not reserved) for whichever worker comes first."""
+    know(mill, spec, now)
+    row = NewRun(
+        slot_key=f"m:{uuid.uuid4()}",
+        trigger="manual",
+        state="queued",
+        due_us=micros(now),
+        priority=spec.priority,
+        params=params,
+        forced=forced,
+        reserved_for=mill.owner if reserved else None,
+    )
+    return mill.ledger.record(spec.name, row, micros(now))
+
+
+def retry_run(mill: Mill, spec: JobSpec, of: Record, now: datetime, number: int | None = None) -> Record:
+    """A new run that does again what an ended one did or should have done; `number` tells several such apart."""
+    count = number or 1 + len([run for run in mill.ledger.runs(spec.name, limit=10_000) if run.retry_of == of.run_id])
+    row = NewRun(
+        slot_key=f"r:{of.run_id}:{count}",
+        trigger="retry",
+        state="queued",
+        due_us=micros(now),
+        priority=spec.priority,
+        params=json.loads(of.params_json),
+        retry_of=of.run_id,
+    )
+    return mill.ledger.record(spec.name, row, micros(now))
+
+
+def slot_run(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime, *, forced: bool) -> Record:
+    """The run of the job's latest slot, or of exactly the slot `at`; recorded if nobody has yet.
+
+    A slot that was asked for by its time and was never started is run after all, by a run that says so.
+    """
+    asked = at is not None
+    schedule = mill.schedule(spec)
+    if at is None:
+        if schedule is None:
+            raise UsageError(f"job {spec.name} has no schedule, so no slot; run it without --slot")
+        at = schedule.previous(now)
+        if at is None:
+            raise UsageError(f"job {spec.name}: its schedule has no slot up to {iso(now)}")
+        know(mill, spec, now, since=at - TICK)
+        advance(mill, spec, schedule, now, "cron")
+    elif at > now:
+        raise UsageError(f"--slot {iso(at)} is in the future; a slot can be run from its time on")
+    else:
+        know(mill, spec, now)
+    key = slot_key(at)
+    known = mill.ledger.run_of_key(spec.name, key) or mill.ledger.run_covering(spec.name, micros(at))
+    if asked and known is not None and known.state in NEVER_STARTED:
+        number = 1 + (micros(at) - known.slot_us) // 1_000_000
+        return retry_run(mill, spec, known, now, number)
+    if known is not None:
+        return known
+    row = NewRun(key, "cron", "queued", micros(now), slot_us=micros(at), priority=spec.priority, forced=forced)
+    return mill.ledger.record(spec.name, row, micros(now))
+
+
+def know(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None) -> None:
+    """Makes the ledger know the job as this process does; raises ConfigError when a scheduler does otherwise."""
+    row = mill.ledger.job(spec.name)
+    if row is not None and row.spec_hash == specification(spec)[1] and row.state != "broken":
+        return
+    if row is not None and mill.ledger.holders(SCHEDULERS):
+        raise ConfigError(
+            f"job {spec.name}: the running scheduler has another configuration of it; restart the scheduler first"
+        )
+    activate(mill, spec, now, since)
+
+
+def stay(runner: Runner, run: Record, spec: JobSpec, listener: Tell | None = None, echo: bool = False) -> Outcome:
+    """Carries the run out in this process, through its retries, to its end or to the reason why it may not start."""
+    ledger = runner.mill.ledger
+    while True:
+        claim, asked_at = runner.claim(run.run_id, spec)
+        if isinstance(claim, Claim):
+            ending = runner.run(claim, spec, asked_at, listener, echo)
+            if ending.state != "retry_wait":
+                return Outcome(_row(runner, run), ending=ending)
+        elif claim in ("waits", "not_due"):
+            ending = None
+        else:
+            return Outcome(_row(runner, run), verdict=claim)
+        _wait(lambda: ledger.renew([run.run_id]), _row(runner, run).due_us, runner.mill.now)
+
+
+def _row(runner: Runner, run: Record) -> Record:
+    found = runner.mill.ledger.run(run.run_id)
+    assert found is not None, "runs are not deleted while somebody carries them out"
+    return found
+
+
+def _wait(renew: Callable[[], object], due_us: int, now: Callable[[], datetime]) -> None:
+    """Waits until the run is due, or a moment when it is due already, keeping its lease."""
+    time.sleep(LOOK_S)
+    renewed = time.monotonic()
+    while micros(now()) < due_us:
+        time.sleep(min(LOOK_S, max(0.0, (due_us - micros(now())) / 1e6)))
+        if time.monotonic() - renewed > RENEW_S:
+            renew()
+            renewed = time.monotonic()

@@ -1,0 +1,39 @@
+"""The executors of one process: each order goes to the one that its job names."""
+
+import threading
+
+from clockmill.executors.order import Exit, Order, Tell
+from clockmill.executors.warm_parent import Body, WarmParent
+
+
+class Executors:
+    """process and command: below the warm parent. thread: here, for light trusted jobs."""
+
+    def __init__(self, body: Body) -> None:
+        """Forks the warm parent at once: make this before anything is opened."""
+        self._warm = WarmParent(body)
+        self._body = body
+
+    def run(self, executor: str, order: Order, tell: Tell) -> Exit:
+        """Runs the order to its end, whatever that is."""
+        return self._in_thread(order, tell) if executor == "thread" else self._warm.run(order, tell)
+
+    def end(self, order: Order, at_once: bool) -> None:
+        """Asks that the order be ended. A thread cannot be: its run is fenced off instead."""
+        self._warm.end(order.key, at_once)
+
+    def close(self) -> None:
+        self._warm.close()
+
+    def _in_thread(self, order: Order, tell: Tell) -> Exit:
+        done: list[int] = []
+
+        def work() -> None:
+            done.append(self._body(order, tell))
+
+        thread = threading.Thread(target=work, name=f"run-{order.run_id}", daemon=True)
+        thread.start()
+        thread.join(order.timeout_s)
+        if thread.is_alive():
+            return Exit("timeout")
+        return Exit("exit", code=done[0] if done else 1)

@@ -1,0 +1,82 @@
+"""What one process of all does for the others: making up for Redis, and throwing away what is old.
+
+Nothing here is needed for safety; whoever holds the lease does it.
+"""
+
+import logging
+import time
+from datetime import timedelta
+
+from clockmill.mill import Mill
+from clockmill.slots import iso, micros
+from db import outputs
+from db.errors import RedisUnavailable
+from db.ledger import Ledger
+from db.mirror import Mirror
+from db.publish import mirror_output
+
+LEASE = "housekeeping"
+LEASE_S = 30
+#: Old rows are looked for so often.
+PRUNE_S = 3600
+
+log = logging.getLogger("clockmill.housekeeping")
+
+
+class House:
+    """Keeps house for one process; remembers when it last threw things away, and what it last complained about."""
+
+    def __init__(self, mill: Mill) -> None:
+        self.mill = mill
+        self.pruned = -float(PRUNE_S)
+        self.complaint = ""
+
+    def keep(self) -> None:
+        if not self.mill.ledger.lease(LEASE, LEASE_S):
+            return
+        self._redis()
+        if time.monotonic() - self.pruned > PRUNE_S:
+            self.pruned = time.monotonic()
+            self._prune()
+
+    def _redis(self) -> None:
+        mirror, reason = self.mill.mirror_or_reason()
+        try:
+            if mirror is not None:
+                for name in make_up(self.mill, mirror):
+                    log.info("Redis has the current version of %s again", name)
+        except RedisUnavailable as e:
+            reason = str(e)
+        if reason and reason != self.complaint:
+            log.warning("Redis is not written: %s", reason)
+        self.complaint = reason
+
+    def _prune(self) -> None:
+        now = self.mill.now()
+        for name, row in outputs.known(self.mill.engine).items():
+            spec, _ = outputs.find(self.mill.engine, name)
+            cutoff = iso(now - timedelta(days=spec.history_days)) if spec.history_days else None
+            oldest = outputs.oldest_kept(self.mill.engine, name, row.version, cutoff)
+            if gone := outputs.prune(self.mill.engine, spec, oldest):
+                log.info("%s: %d rows of past versions deleted", name, gone)
+        self._prune_runs(
+            self.mill.ledger, micros(now - timedelta(days=self.mill.config.table("scheduler")["keep_days"]))
+        )
+
+    def _prune_runs(self, ledger: Ledger, before_us: int) -> None:
+        gone = 1
+        while gone:
+            gone, logs = ledger.prune(before_us)
+            for name in logs:
+                self.mill.log_path(name).unlink(missing_ok=True)
+
+
+def make_up(mill: Mill, mirror: Mirror) -> list[str]:
+    """Mirrors every output of which Redis does not hold the current version; their names."""
+    done = []
+    for name, row in outputs.known(mill.engine).items():
+        spec, _ = outputs.find(mill.engine, name)
+        if row.version and spec.redis and mirror.version(name) != row.version:
+            mirror_output(mill.engine, mirror, name)
+            done.append(name)
+    return done

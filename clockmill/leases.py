@@ -1,0 +1,105 @@
+"""The leases of one process: renewed while it runs something, obeyed when the ledger says otherwise."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from db.errors import StoreError
+from db.lease_clock import SECOND, boot_micros
+from db.ledger import LEASE_S, RENEW_S, Claim, Ledger
+
+#: How often the ledger is asked whether somebody wants a run cancelled.
+LOOK_S = 1.0
+#: So long before the lease could end, the job is killed: the next owner must find nobody at work.
+MARGIN_S = 5.0
+
+log = logging.getLogger("clockmill.leases")
+
+
+@dataclass
+class Holding:
+    """One run held. `end` ends its job: at once, or gently; it is called once, with the reason."""
+
+    claim: Claim
+    end: Callable[[str, bool], None]
+    #: On this host's boot clock; counted from before the claim was sent.
+    until_us: int
+    ended: bool = False
+
+    def stop(self, reason: str, at_once: bool) -> None:
+        if not self.ended:
+            self.ended = True
+            self.end(reason, at_once)
+
+
+class Leases:
+    """Holds runs from `hold` to `release`; one thread does the renewing, started with the first run."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._held: dict[int, Holding] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def hold(self, claim: Claim, end: Callable[[str, bool], None], claimed_at_us: int) -> None:
+        with self._lock:
+            self._held[claim.run_id] = Holding(claim, end, claimed_at_us + LEASE_S * SECOND)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+                self._thread.start()
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            self._held.pop(claim.run_id, None)
+
+    def stop_all(self, reason: str, at_once: bool) -> None:
+        """Ends every job this process runs."""
+        with self._lock:
+            held = list(self._held.values())
+        for holding in held:
+            holding.stop(reason, at_once)
+
+    def _keep(self) -> None:
+        renewed = time.monotonic()
+        while True:
+            time.sleep(LOOK_S)
+            with self._lock:
+                held = list(self._held.values())
+            if not held:
+                renewed = time.monotonic() - RENEW_S
+                continue
+            due = time.monotonic() - renewed >= RENEW_S
+            if self._look(held, renew=due) and due:
+                renewed = time.monotonic()
+
+    def _look(self, held: list[Holding], renew: bool) -> bool:
+        """One look at the ledger; False when it could not be reached."""
+        now = boot_micros()
+        ids = [holding.claim.run_id for holding in held]
+        try:
+            rows = self._ledger.renew(ids) if renew else self._ledger.held(ids)
+        except StoreError as e:
+            log.warning("leases cannot be renewed: %s", e)
+            self._stop_expiring(held)
+            return False
+        for holding in held:
+            self._obey(holding, rows.get(holding.claim.run_id), now if renew else None)
+        return True
+
+    def _obey(self, holding: Holding, row: object, renewed_at: int | None) -> None:
+        state = getattr(row, "state", None)
+        mine = getattr(row, "fence", None) == holding.claim.fence and getattr(row, "owner", None) == holding.claim.owner
+        if not mine and holding.claim.run_id in self._held:
+            holding.stop("another process took the run over", True)
+        elif state == "running" and renewed_at is not None:
+            holding.until_us = renewed_at + LEASE_S * SECOND
+        asked = getattr(row, "cancel_asked", 0)
+        if mine and state == "running" and asked:
+            holding.stop("cancelled", asked > 1)
+
+    def _stop_expiring(self, held: list[Holding]) -> None:
+        for holding in held:
+            if boot_micros() > holding.until_us - MARGIN_S * SECOND:
+                holding.stop("the lease could not be renewed", True)

@@ -1,0 +1,99 @@
+"""The job's side of an attempt: context, function, and the transaction that ends the run."""
+
+import json
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from clockmill.context import Context
+from clockmill.errors import ClockmillError
+from clockmill.executors import Executors, Order, Tell
+from clockmill.mill import Mill
+from clockmill.slots import micros
+from db.errors import Fenced, RedisUnavailable, StoreError
+from db.ledger import Claim, Ending
+from db.publish import mirror_output
+
+#: Exit codes of a job's own process; the keeper's parent reads them beside the ledger.
+FAILED = 1
+FENCED = 3
+
+
+def executors_of(mill: Mill) -> Executors:
+    """This process's executors. The jobs' code is loaded first, so that every attempt inherits it by a fork."""
+    assert mill.registry is not None
+    return Executors(lambda order, tell: perform(mill, order, tell))
+
+
+def perform(mill: Mill, order: Order, tell: Tell) -> int:
+    """Runs the job's function and commits what it published together with `succeeded`; the exit code."""
+    try:
+        _perform(mill, order, tell)
+    except Fenced as e:
+        print(f"fenced: {e}", flush=True)
+        return FENCED
+    except (ClockmillError, StoreError) as e:
+        # Foreseen by whoever raised it: the sentence says what to do, a traceback would hide it.
+        print(f"error: {e}", flush=True)
+        tell({"reason": str(e)})
+        return FAILED
+    except Exception as e:
+        print(traceback.format_exc(), flush=True)
+        tell({"reason": f"{type(e).__name__}: {e}"})
+        return FAILED
+    return 0
+
+
+def _perform(mill: Mill, order: Order, tell: Tell) -> None:
+    began = time.perf_counter()
+    spec = mill.registry.get(order.job)
+    claim = _claim(mill, order)
+    context = Context(mill, spec, claim, mill.now(), tell)
+    assert spec.function is not None, "commands are the keeper's to run"
+    spec.function(context)
+    now = mill.now()
+    ending = Ending("succeeded", exit_code=0, report=context.report(time.perf_counter() - began))
+    with context.phase("write"):
+        mill.ledger.finish(claim, ending, micros(now), lambda connection: context.commit(connection, now))
+    if context.published:
+        with context.phase("publish"):
+            _mirror(mill, context)
+    mill.ledger.annotate(claim, context.report(time.perf_counter() - began))
+
+
+def _claim(mill: Mill, order: Order) -> Claim:
+    """The claim that the order speaks of; raises Fenced when another one was made since."""
+    run = mill.ledger.run(order.run_id)
+    if run is None or (run.fence, run.owner, run.state) != (order.fence, order.owner, "running"):
+        raise Fenced(f"run {order.run_id}: claimed by another process before attempt {order.attempt} began")
+    return Claim(
+        run_id=run.run_id,
+        job=run.job,
+        slot_us=run.slot_us,
+        slot_key=run.slot_key,
+        trigger=run.trigger,
+        attempt=run.attempt,
+        lost=run.lost,
+        fence=run.fence,
+        owner=run.owner,
+        params=json.loads(run.params_json),
+    )
+
+
+def _mirror(mill: Mill, context: Context) -> None:
+    mirror, reason = mill.mirror_or_reason()
+    if mirror is None:
+        context.log(f"Redis is not written: {reason}")
+        return
+    for name in context.published:
+        try:
+            mirror_output(mill.engine, mirror, name)
+        except RedisUnavailable as e:
+            # The run has succeeded: SQL holds the version, and whoever keeps house makes up for Redis.
+            context.log(f"Redis is owed {name}: {e}")
+
+
+def report_of(run: Any) -> Mapping[str, Any]:
+    """The report kept with a run; empty before it ended."""
+    return json.loads(run.report_json) if run.report_json else {}

@@ -1,0 +1,184 @@
+"""One attempt, from claim to ending: the way every run takes, whichever door it came through."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from clockmill.context import idempotency_key
+from clockmill.executors import Executors, Exit, Order, Tell
+from clockmill.job_spec import JobSpec
+from clockmill.leases import Leases
+from clockmill.mill import Mill
+from clockmill.slots import instant, iso, micros
+from db.errors import DatabaseUnavailable, Fenced
+from db.lease_clock import boot_micros
+from db.ledger import Claim, Ending, Verdict
+
+#: The longest wait between two attempts.
+LONGEST_BACKOFF = timedelta(hours=1)
+#: Progress reaches the ledger at most so often.
+PROGRESS_S = 1.0
+#: An ending that cannot be written for want of the database is tried again so often, so many times.
+PERSIST_S, PERSIST_TRIES = 2.0, 150
+
+log = logging.getLogger("clockmill.runner")
+
+
+@dataclass
+class Watch:
+    """What is learned of an attempt while it runs."""
+
+    reason: str = ""
+    stopped: str = ""
+    told_at: float = 0.0
+    listener: Callable[[Mapping[str, Any]], None] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Runner:
+    """Claims runs, orders them from the executors, holds their leases and writes what became of them."""
+
+    def __init__(self, mill: Mill, executors: Executors) -> None:
+        self.mill = mill
+        self.executors = executors
+        self.leases = Leases(mill.ledger)
+
+    def claim(self, run_id: int, spec: JobSpec) -> tuple[Claim | Verdict, int]:
+        """The claim or why there is none, and when it was asked for on the boot clock: leases count from there."""
+        asked_at = boot_micros()
+        now = micros(self.mill.now())
+        return self.mill.ledger.claim(run_id, overlap=spec.overlap, on_lost=spec.on_lost, now_us=now), asked_at
+
+    def run(
+        self, claim: Claim, spec: JobSpec, claimed_at_us: int, listener: Tell | None = None, echo: bool = False
+    ) -> Ending:
+        """Runs the attempt to its end and records it. `listener` hears its progress; `echo` shows its output."""
+        watch = Watch(listener=listener)
+        order = self.order(claim, spec, echo)
+
+        def end(reason: str, at_once: bool) -> None:
+            watch.stopped = reason
+            self.executors.end(order, at_once)
+
+        self.leases.hold(claim, end, claimed_at_us)
+        try:
+            ended = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
+            return self._settle(claim, spec, ended, watch)
+        finally:
+            self.leases.release(claim)
+
+    def order(self, claim: Claim, spec: JobSpec, echo: bool) -> Order:
+        return Order(
+            run_id=claim.run_id,
+            job=claim.job,
+            attempt=claim.attempt,
+            fence=claim.fence,
+            owner=claim.owner,
+            log=str(self.mill.log_path(f"{claim.run_id}.{claim.attempt}.log")),
+            timeout_s=spec.timeout.total_seconds(),
+            command=spec.command,
+            shell=spec.shell,
+            environment=environment(claim) if spec.command else None,
+            folder=str(self.mill.config.home),
+            echo=echo,
+        )
+
+    # -- while it runs
+
+    def _hear(self, claim: Claim, watch: Watch, message: Mapping[str, Any]) -> None:
+        if "reason" in message:
+            watch.reason = str(message["reason"])
+        elif "pid" in message:
+            self._try(lambda: self.mill.ledger.place(claim, message["pid"], message["pid_start"]))
+        elif time.monotonic() - watch.told_at >= PROGRESS_S:
+            watch.told_at = time.monotonic()
+            self._try(lambda: self.mill.ledger.progress(claim, message["progress"], str(message["note"])))
+        if watch.listener:
+            watch.listener(message)
+
+    @staticmethod
+    def _try(tell: Callable[[], None]) -> None:
+        """Notes beside a run are not worth its life."""
+        try:
+            tell()
+        except DatabaseUnavailable as e:
+            log.warning("%s", e)
+
+    # -- the end
+
+    def _settle(self, claim: Claim, spec: JobSpec, ended: Exit, watch: Watch) -> Ending:
+        """Records how the attempt ended, unless the job's own process has committed its success."""
+        for _ in range(PERSIST_TRIES):
+            try:
+                return self._settle_once(claim, spec, ended, watch)
+            except DatabaseUnavailable as e:
+                log.warning("run %s: its ending cannot be written yet: %s", claim.run_id, e)
+                time.sleep(PERSIST_S)
+        return Ending("lost", "the database stayed away; another process will find the run")
+
+    def _settle_once(self, claim: Claim, spec: JobSpec, ended: Exit, watch: Watch) -> Ending:
+        run = self.mill.ledger.run(claim.run_id)
+        if run is not None and run.fence == claim.fence and run.state != "running":
+            return Ending(run.state, run.reason, exit_code=run.exit_code)
+        ending = ending_of(claim, spec, ended, watch, micros(self.mill.now()))
+        try:
+            self.mill.ledger.finish(claim, ending, micros(self.mill.now()))
+        except Fenced as e:
+            log.warning("%s", e)
+            return Ending("lost", str(e))
+        return ending
+
+
+def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: int) -> Ending:
+    """What an attempt that did not commit by itself came to, and whether another one follows."""
+    report = {"peak_rss_mb": round(ended.peak_rss_mb, 1)}
+    if ended.cause == "exit" and ended.code == 0 and spec.command:
+        return Ending("succeeded", exit_code=0, report=report)
+    if watch.stopped == "cancelled":
+        return Ending("cancelled", "cancelled by a person or a later run", ended.code, ended.signal, report=report)
+    if ended.cause in ("orphaned", "cancel"):
+        return _lost(spec, ended, watch.stopped or "its process was lost", now_us)
+    reason = _reason(spec, ended, watch)
+    state = "timed_out" if ended.cause == "timeout" else "failed"
+    used = claim.attempt - claim.lost
+    if used > spec.retries:
+        return Ending(state, reason, ended.code, ended.signal, report=report)
+    wait = min(spec.backoff * 2 ** (used - 1), LONGEST_BACKOFF)
+    due = now_us + micros(instant(0) + wait)
+    return Ending("retry_wait", f"{reason}; attempt {used + 1} follows", ended.code, ended.signal, due, state)
+
+
+def _lost(spec: JobSpec, ended: Exit, why: str, now_us: int) -> Ending:
+    if spec.on_lost == "fail":
+        return Ending("lost", f"{why}; on_lost = fail forbids to run it again", ended.code, ended.signal)
+    return Ending("retry_wait", why, ended.code, ended.signal, now_us, "lost")
+
+
+def _reason(spec: JobSpec, ended: Exit, watch: Watch) -> str:
+    if ended.cause == "timeout":
+        return f"timed out after {spec.timeout.total_seconds():g} s"
+    if watch.reason:
+        return watch.reason
+    if ended.signal:
+        return f"killed by {signal.Signals(ended.signal).name}"
+    if ended.code == 0:
+        return "its process ended before the job returned"
+    return f"exit code {ended.code}"
+
+
+def environment(claim: Claim) -> dict[str, str]:
+    """What a command finds about the run that it is."""
+    return {
+        **os.environ,
+        "CLOCKMILL_RUN_ID": str(claim.run_id),
+        "CLOCKMILL_JOB": claim.job,
+        "CLOCKMILL_SLOT": iso(instant(claim.slot_us)) if claim.slot_us is not None else "",
+        "CLOCKMILL_ATTEMPT": str(claim.attempt),
+        "CLOCKMILL_FENCE": str(claim.fence),
+        "CLOCKMILL_IDEMPOTENCY_KEY": idempotency_key(claim),
+    }

@@ -1,0 +1,153 @@
+"""From committed SQL to Redis: what the mirror holds of an output is made from the rows that readers of SQL see."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Engine
+
+from db import outputs
+from db.columns import Columns, length, take
+from db.entities import Shape, json_values
+from db.errors import Lost, Superseded
+from db.mirror import Mirror
+from db.output_spec import OutputSpec
+from db.tables import Record
+
+#: Entities read and written at once: bounds memory.
+ENTITIES_AT_ONCE = 20_000
+#: More changed keys than this are not asked for one by one: the whole output is read.
+SELECTIVE = 50_000
+#: Redis may be flushed while it is written to; after so many times the output stays owed.
+TRIES = 3
+
+
+def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False) -> int:
+    """Brings Redis to the current version of an output; how many entities were written.
+
+    Only what changed since the version that Redis holds is written, everything after a flush or with `whole`. When a
+    newer version overtakes this one there is nothing left to do. Raises RedisUnavailable.
+    """
+    for _ in range(TRIES):
+        spec, row = outputs.find(engine, name)
+        if not spec.redis or not row.version:
+            return 0
+        try:
+            return _mirror(engine, mirror, spec, row, whole)
+        except Superseded:
+            return 0
+        except Lost:
+            continue
+    return 0
+
+
+def _mirror(engine: Engine, mirror: Mirror, spec: OutputSpec, row: Record, whole: bool) -> int:
+    version = row.version
+    held = mirror.begin(spec.name, version)
+    if held is not None and held > version:
+        # A database that was set back: Redis knows versions it does not have.
+        mirror.forget(spec.name)
+        held = mirror.begin(spec.name, version)
+    done = 0
+    if held != version or whole:
+        changed = None if held is None or whole else outputs.changed_keys(engine, spec, held, version)
+        keys = outputs.all_keys(engine, spec, version) if changed is None or len(changed) > SELECTIVE else changed
+        done = _write(engine, mirror, spec, version, sorted(keys), clean=changed is None)
+    published = outputs.publication(engine, spec.name, version)
+    if published is not None:
+        fields = ("run_id", "fence", "rows", "built_at", "config_digest")
+        mirror.finish(spec.name, version, {f: v for f in fields if (v := getattr(published, f)) is not None})
+    outputs.mark_mirrored(engine, spec.name, version)
+    return done
+
+
+def _write(engine: Engine, mirror: Mirror, spec: OutputSpec, version: int, keys: Sequence[Any], clean: bool) -> int:
+    published = outputs.publication(engine, spec.name, version)
+    at = published.built_at if published else ""
+    done = 0
+    for some, following in _parts(keys):
+        # When everything is read, a range of keys comes faster than thousands of single ones.
+        wanted = {"low": some[0], "high": following} if clean else {"keys": some}
+        rows = outputs.read_rows(engine, spec, version, **wanted)
+        present = set(rows[spec.key].tolist())
+        done += _write_entities(mirror, spec, version, at, rows)
+        gone = [key for key in some if key not in present]
+        if gone:
+            mirror.remove(spec.name, version, spec.prefix, gone)
+    if clean:
+        stale = mirror.keys_of(spec.prefix) - {str(key) for key in keys}
+        mirror.remove(spec.name, version, spec.prefix, sorted(stale))
+    return done
+
+
+def _parts(keys: Sequence[Any]) -> Iterator[tuple[Sequence[Any], Any]]:
+    """Sorted keys in parts, each with the first key after it (None: there is none)."""
+    for begin in range(0, len(keys), ENTITIES_AT_ONCE):
+        end = begin + ENTITIES_AT_ONCE
+        yield keys[begin:end], keys[end] if end < len(keys) else None
+
+
+def _write_entities(mirror: Mirror, spec: OutputSpec, version: int, at: str, rows: Columns) -> int:
+    if not length(rows):
+        return 0
+    if spec.redis == "set":
+        return mirror.write_sets(spec.name, version, spec.prefix, sets(spec, rows))
+    if spec.redis == "hash":
+        return sum(
+            mirror.write_hash(spec.name, version, f"{spec.prefix}:{key}", fields, [], whole=True) and 1
+            for key, fields in hashes(spec, rows)
+        )
+    return mirror.write_json(spec.name, version, spec.prefix, json_entities(spec, version, at, rows))
+
+
+def sets(spec: OutputSpec, rows: Columns) -> Iterator[tuple[str, list[Any]]]:
+    """(key, members) of each entity."""
+    items = rows[spec.item or spec.key].tolist()
+    for key, begin, end in groups(rows, spec.key):
+        yield str(key), items[begin:end]
+
+
+def hashes(spec: OutputSpec, rows: Columns) -> Iterator[tuple[str, dict[str, str]]]:
+    """(key, field -> value) of each entity; a whole number is written without a fraction."""
+    items = rows[spec.item or spec.key].tolist()
+    values = rows[spec.score or spec.key].tolist()
+    for key, begin, end in groups(rows, spec.key):
+        yield str(key), {str(items[i]): _number(values[i]) for i in range(begin, end)}
+
+
+def _number(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def groups(rows: Columns, key: str) -> Iterator[tuple[Any, int, int]]:
+    """(key, begin, end) of each run of rows with one key."""
+    import numpy as np
+
+    keys = rows[key]
+    starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.array([], dtype=int)
+    ends = np.r_[starts[1:], len(keys)]
+    for begin, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        value = keys[begin]
+        yield value.item() if hasattr(value, "item") else value, begin, end
+
+
+def json_entities(spec: OutputSpec, version: int, at: str, rows: Columns) -> Iterator[tuple[str, bytes]]:
+    """(key, JSON) of each entity, its items in the output's order, the newest ones only where it says so."""
+    item = spec.item or spec.row_key[-1]
+    known = {spec.key, item, spec.score, spec.order if spec.order == "rank" else None}
+    why = {name: kind for name, kind in spec.columns.items() if name not in known}
+    shape = Shape(key=spec.key, item=item, score=spec.score, why=why)
+    return json_values(version, at, listed(spec, rows), shape)
+
+
+def listed(spec: OutputSpec, rows: Columns) -> Columns:
+    """The rows as a reader wants them: by key, then in the declared order, `newest` of each entity at most."""
+    import numpy as np
+
+    if spec.order and (spec.order != spec.row_key[1] or spec.descending):
+        keys = np.unique(rows[spec.key], return_inverse=True)[1]
+        order = np.unique(rows[spec.order], return_inverse=True)[1]
+        rows = take(rows, np.lexsort((-order if spec.descending else order, keys)))
+    if spec.newest is None:
+        return rows
+    kept = [np.arange(begin, min(end, begin + spec.newest)) for _, begin, end in groups(rows, spec.key)]
+    return take(rows, np.concatenate(kept)) if kept else rows
