@@ -116,6 +116,9 @@ def friends_of_friends(
             score = sums[c] * unit
             sums[c] = 0
             if share and score > 0.0:
+                # The union is no smaller than one side: most candidates need no look at the other.
+                if score < limit * degree:
+                    continue
                 number = order[c]
                 score /= degree + (indptr[number + 1] - indptr[number]) - score
             if score < limit or score == 0.0:
@@ -204,6 +207,7 @@ def similar_rows(
     user_ptr: Ints,
     user_labels: Numbers,
     user_values: Floats,
+    squares: Floats,
     label: Numbers,
     order: Numbers,
     min_support: int,
@@ -215,15 +219,17 @@ def similar_rows(
     scores: Floats,
     supports: Ints,
 ) -> None:
-    """Scores each product's partners by the dot product over common users; keeps the best positive ones.
+    """Scores each product's partners by the cosine over their users; keeps the best positive ones.
 
-    Products by users in row_*, users by (labelled) products in user_*. A partner needs `min_support` common users.
-    With `share` the score is the part of the users of either that both have: Jaccard.
+    Products by users in row_*, users by (labelled) products in user_*; `squares` has the sum of the squares of each
+    product. A partner needs `min_support` common users. With `share` the score is the part of the users of either
+    that both have: Jaccard.
     """
     n = row_ptr.size - 1
     k = items.shape[1]
     # Sum and support side by side: one place in the cache, one addition of two numbers.
     sums = np.zeros((n, 2))
+    inverse = 1.0 / np.sqrt(squares[order])
     touched = np.empty(n + 1, np.uint32)
     for i in range(first, last):
         count = 0
@@ -242,6 +248,8 @@ def similar_rows(
         row_scores = scores[i - first]
         degree = row_ptr[i + 1] - row_ptr[i]
         limit = 0.0
+        # A multiplication sorts most partners out; its rounding must not sort out a tie.
+        floor = 0.0
         for at in range(count):
             c = touched[at]
             score = sums[c, 0]
@@ -249,9 +257,15 @@ def similar_rows(
             if support < min_support or support == 0.0:
                 continue
             if share:
+                if support < limit * degree:
+                    continue
                 number = order[c]
                 score = support / (degree + (row_ptr[number + 1] - row_ptr[number]) - support)
-            if score < limit or score <= 0.0:
+            elif score * inverse[c] < floor or score <= 0.0:
+                continue
+            else:
+                score /= np.sqrt(squares[i] * squares[order[c]])
+            if score < limit:
                 continue
             item = order[c]
             if size < k:
@@ -261,6 +275,7 @@ def similar_rows(
                 _sink(row_items, row_scores, size, item, score)
             if size == k:
                 limit = row_scores[0]
+                floor = limit * np.sqrt(squares[i]) * (1.0 - 1e-12)
         _best_first(row_items, row_scores, size)
         found[i - first] = size
         for at in range(size):

@@ -40,6 +40,17 @@ WEIGHTINGS = {
 SUM_BITS = 62
 
 
+class ScoredGraph(NamedTuple):
+    """A graph under a weighting: its friends as labels, and each user's weight as a whole number of units."""
+
+    graph: Graph
+    labelled: Codes
+    labels: Labels
+    weights: npt.NDArray[np.int64]
+    unit: float
+    share: bool
+
+
 class _Lists(NamedTuple):
     """The lists of a range of users, one after another: `found` candidates a user."""
 
@@ -62,18 +73,46 @@ def recommend(
     Columns of one length: user_id, rank (from 1), candidate_id, score, mutual_count, mutual_ids (the common friends
     with the smallest ids, at most three, as a JSON list). Users without a candidate have no rows. Raises ValueError.
     """
-    scheme = one_of("weighting", weighting, WEIGHTINGS)
     at_least(1, k=k, threads=threads)
-    degrees = graph.degrees
-    labels = by_falling_degree(degrees)
-    labelled = _relabelled(graph, labels)
-    weights, unit = _whole_weights(graph, scheme.weight)
+    scored = score_by(graph, weighting)
 
     def lists(first: int, last: int) -> _Lists:
-        return _lists(graph, labelled, labels, weights, unit, scheme.share, k, first, last)
+        return _with_reasons(graph, first, last, *best_candidates(scored, k, first, last))
 
     blocks = equal_blocks(_wedges(graph), threads)
     return _columns(graph.ids, _joined(run_blocks(lists, blocks, threads, progress)))
+
+
+def score_by(graph: Graph, weighting: str) -> ScoredGraph:
+    """The graph with what the kernel needs to score by a weighting."""
+    scheme = one_of("weighting", weighting, WEIGHTINGS)
+    labels = by_falling_degree(graph.degrees)
+    weights, unit = _whole_weights(graph, scheme.weight)
+    return ScoredGraph(graph, _relabelled(graph, labels), labels, weights, unit, scheme.share)
+
+
+def best_candidates(scored: ScoredGraph, k: int, first: int, last: int) -> tuple[npt.NDArray[np.int64], Codes, Floats]:
+    """For users first to last - 1: how many candidates each has, then all candidates, then their scores."""
+    found = np.zeros(last - first, np.int64)
+    items = np.empty((last - first, k), np.uint32)
+    scores = np.empty((last - first, k))
+    kernels.friends_of_friends(
+        scored.graph.indptr,
+        scored.graph.indices,
+        scored.labelled,
+        scored.labels.label,
+        scored.labels.order,
+        scored.weights,
+        scored.unit,
+        scored.share,
+        first,
+        last,
+        found,
+        items,
+        scores,
+    )
+    filled = np.arange(k) < found[:, None]
+    return found, items[filled], scores[filled]
 
 
 def _relabelled(graph: Graph, labels: Labels) -> Codes:
@@ -105,31 +144,14 @@ def _wedges(graph: Graph) -> npt.NDArray[np.int64]:
     return np.diff(done[graph.indptr])
 
 
-def _lists(
-    graph: Graph,
-    labelled: Codes,
-    labels: Labels,
-    weights: npt.NDArray[np.int64],
-    unit: float,
-    share: bool,
-    k: int,
-    first: int,
-    last: int,
+def _with_reasons(
+    graph: Graph, first: int, last: int, found: npt.NDArray[np.int64], candidates: Codes, scores: Floats
 ) -> _Lists:
-    found = np.zeros(last - first, np.int64)
-    items = np.empty((last - first, k), np.uint32)
-    scores = np.empty((last - first, k))
-    indptr, indices = graph.indptr, graph.indices
-    kernels.friends_of_friends(
-        indptr, indices, labelled, labels.label, labels.order, weights, unit, share, first, last, found, items, scores
-    )
-    filled = np.arange(k) < found[:, None]
-    candidates = items[filled]
     ends = np.concatenate([[0], np.cumsum(found)])
     counts = np.empty(len(candidates), np.int64)
     mutual = np.zeros((len(candidates), kernels.REASONS), np.uint32)
-    kernels.common_friends(indptr, indices, first, last, ends, candidates, counts, mutual)
-    return _Lists(found, candidates, scores[filled], counts, mutual)
+    kernels.common_friends(graph.indptr, graph.indices, first, last, ends, candidates, counts, mutual)
+    return _Lists(found, candidates, scores, counts, mutual)
 
 
 def _joined(parts: list[_Lists]) -> _Lists:

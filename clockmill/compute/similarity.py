@@ -25,21 +25,23 @@ class Weighting:
     share: bool = False
 
 
-def unit_columns(ratings: Ratings) -> Floats:
-    """Each product's values divided by their Euclidean norm."""
+def balanced(ratings: Ratings) -> Floats:
+    """Each product's values times the power of two that brings the largest below 1; a cosine does not notice.
+
+    Squares of very large or very small values would leave the range of a float64. A power of two rounds nothing, so
+    that products of small whole numbers are summed without error and equal cosines are equal.
+    """
     counts = np.diff(ratings.indptr)
     filled = ratings.indptr[:-1][counts > 0]
     if not len(filled):
         return ratings.values
-    product = np.repeat(np.arange(len(filled)), counts[counts > 0])
-    # Divided by the largest first: squares of very large or very small values leave the range of a float64.
-    scaled = ratings.values / np.maximum.reduceat(np.abs(ratings.values), filled)[product]
-    unit: Floats = scaled / np.sqrt(np.add.reduceat(scaled * scaled, filled))[product]
-    return unit
+    _, exponents = np.frexp(np.maximum.reduceat(np.abs(ratings.values), filled))
+    scaled: Floats = np.ldexp(ratings.values, -np.repeat(exponents, counts[counts > 0]))
+    return scaled
 
 
 WEIGHTINGS = {
-    "cosine": Weighting(unit_columns),
+    "cosine": Weighting(balanced),
     "jaccard": Weighting(lambda ratings: np.ones(len(ratings.values)), share=True),
 }
 
@@ -53,6 +55,8 @@ class _Matrix(NamedTuple):
     user_ptr: npt.NDArray[np.int64]
     user_labels: Codes
     user_values: Floats
+    #: The sum of the squares of each product's values.
+    squares: Floats
     labels: Labels
 
 
@@ -96,7 +100,12 @@ def _matrix(ratings: Ratings, values: Floats) -> _Matrix:
     by_user = np.argsort(ratings.users.astype(np.uint64) << np.uint64(32) | entry_labels)
     user_ptr = np.zeros(len(ratings.user_ids) + 1, np.int64)
     np.cumsum(np.bincount(ratings.users, minlength=len(ratings.user_ids)), out=user_ptr[1:])
-    return _Matrix(ratings.indptr, ratings.users, values, user_ptr, entry_labels[by_user], values[by_user], labels)
+    product = np.repeat(np.arange(len(counts)), counts)
+    squares = np.zeros(len(counts))
+    np.add.at(squares, product, values * values)
+    return _Matrix(
+        ratings.indptr, ratings.users, values, user_ptr, entry_labels[by_user], values[by_user], squares, labels
+    )
 
 
 def _wedges(matrix: _Matrix) -> npt.NDArray[np.int64]:
@@ -118,6 +127,7 @@ def _lists(matrix: _Matrix, share: bool, k: int, min_support: int, first: int, l
         matrix.user_ptr,
         matrix.user_labels,
         matrix.user_values,
+        matrix.squares,
         matrix.labels.label,
         matrix.labels.order,
         min_support,

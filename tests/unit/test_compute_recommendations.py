@@ -118,6 +118,16 @@ def test_equal_scores_are_ordered_by_id():
     ]
 
 
+def test_equal_sums_of_weights_are_a_tie_in_whatever_order_they_are_added():
+    # 90 and 91 share friends of degrees 2, 3, 5, 7 with 1: one meets them in rising, one in falling order.
+    degrees = [2, 3, 5, 7, 7, 5, 3, 2]
+    edges = [(1, 10 + n) for n in range(8)] + [(90, 10 + n) for n in range(4)] + [(91, 14 + n) for n in range(4)]
+    edges += [(10 + n, 1000 + 10 * n + extra) for n, degree in enumerate(degrees) for extra in range(degree - 2)]
+    columns = recommend(friendship_graph(*zip(*edges, strict=True)))
+    assert columns["candidate_id"][:2].tolist() == [90, 91]
+    assert columns["score"][0] == columns["score"][1]
+
+
 def test_text_ids_are_written_as_json_text():
     columns = recommend(friendship_graph(["ann", "bob"], ['say "hi"', 'say "hi"']))
     assert columns["candidate_id"].tolist() == ["bob", "ann"]

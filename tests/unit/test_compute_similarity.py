@@ -90,6 +90,11 @@ def test_equal_scores_are_ordered_by_id():
     assert lists(similar_products(ratings, k=2))[:4] == [(1, 2), (1, 3), (2, 1), (2, 3)]
 
 
+def test_products_with_the_same_feedback_have_a_cosine_of_exactly_one():
+    values = [0.5, 3, 4.5] * 2
+    assert similar_products(ratings_matrix([1, 2, 3] * 2, [7] * 3 + [8] * 3, values))["score"].tolist() == [1, 1]
+
+
 def test_of_rows_of_one_pair_the_last_counts():
     ratings = ratings_matrix([1, 1, 2, 1], [7, 7, 7, 7], [5, 1, 2, 3])
     assert ratings.values.tolist() == [3, 2]

@@ -1,0 +1,45 @@
+"""Friends in both directions, and people you may know: friends of friends, with the friends in common."""
+
+from clockmill import Context, JobError, Output, compute, job
+
+FRIENDS = Output("friends", key="user_id", item="friend_id", columns={"user_id": "id", "friend_id": "id"}, redis="set")
+RECOMMENDATIONS = Output(
+    "recommendations",
+    key="user_id",
+    order="rank",
+    item="candidate_id",
+    score="score",
+    columns={
+        "user_id": "id",
+        "rank": "int",
+        "candidate_id": "id",
+        "score": "float",
+        "mutual_count": "int",
+        "mutual_ids": "json",
+    },
+    redis="json",
+)
+
+
+@job(
+    schedule="15 3 * * *",
+    timeout="30m",
+    params={"weighting": "adamic_adar", "k": 20, "full": False},
+    choices={"weighting": ("adamic_adar", "common_neighbours", "resource_allocation", "jaccard")},
+    outputs=[FRIENDS, RECOMMENDATIONS],
+)
+def recommendations(ctx: Context) -> None:
+    rows = ctx.read("friendships", "user_id", "friend_id")
+    with ctx.phase("compile"):
+        compute.compile_kernels(ctx.cache_dir)
+    with ctx.phase("compute"):
+        try:
+            graph = compute.friendship_graph(rows["user_id"], rows["friend_id"])
+            lists = compute.recommend(graph, ctx.params["weighting"], ctx.params["k"], progress=ctx.progress)
+        except ValueError as e:
+            raise JobError(f"recommendations: {e}") from None
+        friends = compute.friends(graph)
+    if graph.dropped.self_loops:
+        ctx.log(f"friendships: {graph.dropped.self_loops} rows of a user with themselves were left out")
+    ctx.publish("friends", friends)
+    ctx.publish("recommendations", lists)
