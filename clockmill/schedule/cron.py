@@ -22,6 +22,9 @@ class Cron:
         """The first slot >= `instant`, or FOREVER."""
         pattern = self.pattern
         starts, offsets, opens, closes = self.windows.table
+        if len(starts) == 1:
+            wall = pattern.at_or_after(instant + offsets[0])
+            return wall - offsets[0] if wall < FOREVER else FOREVER
         i = bisect_right(starts, instant) - 1
         low = opens[i]
         if instant > starts[i] and instant + offsets[i] > low:

@@ -102,27 +102,40 @@ class Schedule:
     def _at_or_after(self, instant: int) -> int:
         if instant < self.first:
             instant = self.first
+        slot = self._union_from(instant)
+        if self.exclusions:
+            slot = self._first_not_excluded(slot)
+        return slot if slot <= self.last else FOREVER
+
+    def _union_from(self, instant: int) -> int:
+        parts = self.parts
+        return parts[0].at_or_after(instant) if len(parts) == 1 else min([p.at_or_after(instant) for p in parts])
+
+    def _first_not_excluded(self, slot: int) -> int:
         for _ in range(_MOST_BLOCKS):
-            slot = min([part.at_or_after(instant) for part in self.parts])
-            if slot > self.last:
-                return FOREVER
-            block = self._block(slot) if self.exclusions else None
+            block = self._block(slot) if slot <= self.last else None
             if block is None:
                 return slot
-            instant = block[1]
+            slot = self._union_from(block[1])
         return FOREVER
 
     def _at_or_before(self, instant: int) -> int:
         if instant > self.last:
             instant = self.last
+        slot = self._union_to(instant)
+        if self.exclusions:
+            slot = self._last_not_excluded(slot)
+        return slot if slot >= self.first else NEVER
+
+    def _union_to(self, instant: int) -> int:
+        return max([part.at_or_before(instant) for part in self.parts])
+
+    def _last_not_excluded(self, slot: int) -> int:
         for _ in range(_MOST_BLOCKS):
-            slot = max([part.at_or_before(instant) for part in self.parts])
-            if slot < self.first:
-                return NEVER
-            block = self._block(slot) if self.exclusions else None
+            block = self._block(slot) if slot > NEVER and slot >= self.first else None
             if block is None:
                 return slot
-            instant = block[0] - 1
+            slot = self._union_to(block[0] - 1)
         return NEVER
 
     def _block(self, slot: int) -> tuple[int, int] | None:
@@ -189,7 +202,7 @@ class _Naming:
 
 
 def _texts(expr: str | Sequence[str]) -> tuple[str, ...]:
-    texts = (expr,) if isinstance(expr, str) else tuple(expr)
+    texts = (expr,) if isinstance(expr, str) else tuple(expr) if isinstance(expr, Sequence) else ()
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ScheduleError("schedule is empty or not a text; allowed: an expression such as '15 3 * * *', or a list")
     return texts

@@ -90,11 +90,14 @@ class Zone:
         end = starts[index + 1] if index + 1 < len(starts) else FOREVER
         return starts[index], end, self._offsets[index]
 
+    def changes(self, first: int, last: int) -> list[int]:
+        """The UTC seconds in (first, last] from which another offset is in force."""
+        self.reach(last)
+        return list(self._starts[bisect_right(self._starts, first) : bisect_right(self._starts, last)])
+
     def offsets_between(self, first: int, last: int) -> set[int]:
         """Every offset in force at some time in [first, last]."""
-        self.reach(last)
-        begin, end = bisect_right(self._starts, first) - 1, bisect_right(self._starts, last)
-        return set(self._offsets[begin:end])
+        return {self.offset(first), *(self.offset(change) for change in self.changes(first, last))}
 
     def reach(self, instant: int) -> bool:
         """Make the table complete up to `instant` and some days on; whether it grew."""

@@ -24,7 +24,10 @@ def _from_file(path: Path) -> str:
 
 
 def _from_link(path: Path) -> str:
-    target = str(path.resolve())
+    try:
+        target = str(path.readlink())  # one step: tzdata links some zones to others, and the first name is the host's
+    except OSError:
+        return ""
     return _after_zoneinfo(target) if "/zoneinfo/" in target else ""
 
 
