@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from cronsim import CronSim, CronSimError
 
 from clockmill.schedule import parse
@@ -22,8 +23,9 @@ ZONES = sorted(available_timezones() - {"localtime", "Factory", "posixrules"})
 EXPRESSIONS = [
     "* * * * *", "*/5 * * * *", "*/15 * * * *", "*/7 * * * *", "0 * * * *", "30 * * * *", "17 * * * *",
     "1-59/2 * * * *", "0 */2 * * *", "30 */3 * * *", "0 */12 * * *", "*/30 1-3 * * *", "* 2 * * *", "*/10 0 * * *",
-    "59 23 * * *", "0 0 * * *", "30 0 * * *", "0 1 * * *", "30 1 * * *", "0 2 * * *", "15 2 * * *", "30 2 * * *", "0,30 2 * * *",
-    "0 2,3 * * *", "0 3 * * *", "15 3 * * *", "5 1,2,3 * * *", "10,50 0-4 * * *", "0 0-23 * * *", "0-59 0-23 * * *",
+    "59 23 * * *", "0 0 * * *", "30 0 * * *", "0 1 * * *", "30 1 * * *", "0 2 * * *", "15 2 * * *", "30 2 * * *",
+    "0,30 2 * * *", "0 2,3 * * *", "0 3 * * *", "15 3 * * *", "5 1,2,3 * * *", "10,50 0-4 * * *", "0 0-23 * * *",
+    "0-59 0-23 * * *",
     "0 0 * * 0", "30 2 * * sun", "15 1 * * 7", "0 0 1 * *", "30 2 1-7 * *", "0 12 13 * 5", "*/20 2 */2 * 1",
     "0 0 31 * *", "30 0 L * *", "45 23 * 3,10 fri,sat",
 ]  # fmt: skip
@@ -175,3 +177,20 @@ def test_cronsim_reads_the_shared_grammar_alike() -> None:
         assert ours == [next(theirs) for _ in ours], expression
         compared += len(ours)
     assert compared > 4_000
+
+
+@pytest.mark.parametrize("expression", ["0 0 30 2 *", "0 0 * * friL"])
+def test_cronsim_still_refuses_what_the_documentation_says(expression: str) -> None:
+    assert parse(expression)
+    with pytest.raises(CronSimError):
+        CronSim(expression, FIRST)
+
+
+@pytest.mark.parametrize("expression", ["30 * * * *", "0 */12 * * *"])
+def test_cronsim_still_loses_slots_at_lord_howe(expression: str) -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    begin = datetime(2026, 4, 5, tzinfo=zone)
+    ours = list(parse(expression, timezone=zone.key).between(begin, begin + timedelta(days=1)))
+    theirs = CronSim(expression, begin)
+    assert ours != [next(theirs).astimezone(UTC) for _ in ours]
+    assert all(slot.astimezone(zone).minute == int(expression.split()[0]) for slot in ours)
