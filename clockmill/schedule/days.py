@@ -1,5 +1,6 @@
 """Which days of a month a line means, as one bit mask for each of the 28 shapes that a month can have."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from clockmill.schedule.fields import Field, Special
@@ -7,18 +8,18 @@ from clockmill.schedule.fields import Field, Special
 _WEEK = sum(1 << 7 * week for week in range(6))
 
 
-def _shape(year: int, month: int) -> int:
-    """(length - 28) * 7 + weekday of the first, Sunday = 0; years repeat after 400."""
-    year += 400
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    lengths = (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-    before = year - 1
-    first = (before + before // 4 - before // 100 + before // 400 + sum(lengths[: month - 1]) + 1) % 7
-    return (lengths[month - 1] - 28) * 7 + first
+def _shapes() -> Iterator[int]:
+    """(length - 28) * 7 + weekday of the first, Sunday = 0, for every month of the 400 years that the calendar repeats."""
+    first = 6  # 2000-01-01 was a Saturday, and 2000 % 400 == 0
+    for year in range(400):
+        leap = year % 4 == 0 and (year % 100 != 0 or year == 0)
+        for length in (31, 29 if leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31):
+            yield (length - 28) * 7 + first
+            first = (first + length) % 7
 
 
 #: Shape of month m (1-12) of year y at index y % 400 * 12 + m.
-SHAPES = bytes([0] + [_shape(year, month) for year in range(400) for month in range(1, 13)])
+SHAPES = bytes([0, *_shapes()])
 
 
 def month_masks(days: Field, weekdays: Field, both: bool) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -151,6 +150,8 @@ def _tzif(key: str) -> bytes:
         path = Path(folder, key)
         if path.is_file():
             return path.read_bytes()
+    from importlib import resources  # slow to import, and only hosts without tzdata come here
+
     return resources.files("tzdata").joinpath("zoneinfo", *key.split("/")).read_bytes()
 
 
