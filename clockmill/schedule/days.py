@@ -9,7 +9,7 @@ _WEEK = sum(1 << 7 * week for week in range(6))
 
 
 def _shapes() -> Iterator[int]:
-    """(length - 28) * 7 + weekday of the first, Sunday = 0, for every month of the 400 years that the calendar repeats."""
+    """(length - 28) * 7 + weekday of the first, Sunday = 0, for every month of the calendar's 400-year cycle."""
     first = 6  # 2000-01-01 was a Saturday, and 2000 % 400 == 0
     for year in range(400):
         leap = year % 4 == 0 and (year % 100 != 0 or year == 0)
