@@ -192,10 +192,14 @@ def _because(reason: str | None) -> str:
     return f": {reason}" if reason else ""
 
 
-def main(mill: Mill, workers: int | None = None) -> None:
-    """Runs the daemon in the foreground until SIGTERM or Ctrl-C."""
-    executors = executors_of(mill)
-    scheduler = Scheduler(mill, executors, mill.config.table("scheduler")["workers"] if workers is None else workers)
+def main(mill: Mill, workers: int | None = None, executors: Executors | None = None) -> None:
+    """Runs the daemon in the foreground until SIGTERM or Ctrl-C.
+
+    `executors`: made before the caller opened anything; by default they are made here, and nothing may be open yet.
+    """
+    scheduler = Scheduler(
+        mill, executors or executors_of(mill), mill.config.table("scheduler")["workers"] if workers is None else workers
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stopping.set())
     scheduler.run()

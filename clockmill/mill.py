@@ -80,6 +80,13 @@ class Mill:
         except RedisUnavailable as e:
             return None, str(e)
 
+    def redis_place(self) -> str:
+        """Where a person finds the mirror: a URL for `redis-cli -u`, without its password."""
+        from db.redis_server import masked, open_embedded
+
+        url = self.config.table("redis")["url"]
+        return open_embedded(self.config.var) if url == "embedded" else masked(url)
+
     @cached_property
     def sources(self) -> Mapping[str, SourceSpec]:
         """The mapped sources; others read clockmill's own canonical tables."""

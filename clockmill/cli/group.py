@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from clockmill.errors import ClockmillError
+from clockmill.errors import ClockmillError, did_you_mean
 from clockmill.version import VERSION
 from db.errors import StoreError
 
@@ -53,10 +53,7 @@ class Lazy(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as e:
-            from clockmill.errors import did_you_mean
-
-            e.message += did_you_mean(args[0], COMMANDS).replace("; d", ". D") if args else ""
-            raise
+            raise click.UsageError(e.message.rstrip(".") + did_you_mean(args[0], COMMANDS), ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

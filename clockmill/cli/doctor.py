@@ -1,0 +1,120 @@
+"""clockmill doctor: what is there, what is missing, what to do about it."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import click
+
+from clockmill.cli import exits
+from clockmill.cli.show import json_option, mill, print_json
+from clockmill.doors import SCHEDULERS
+from clockmill.errors import ClockmillError
+from clockmill.mill import Mill
+from clockmill.schedule import local_timezone
+from clockmill.version import VERSION
+from db import migrate, sources
+from db.engine import masked, open_engine
+from db.errors import StoreError
+from db.sources import CANONICAL, SourceSpec
+
+#: Less free space than this, and the next large publication may not fit.
+LOW_DISK = 500 * 2**20
+
+
+class Finding(NamedTuple):
+    """One thing looked at. `state`: ok, warning or problem."""
+
+    state: str
+    what: str
+    says: str
+
+
+@click.command("doctor", epilog="Example: clockmill doctor --json")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Look at everything the mill needs; exit code 1 when something must be mended."""
+    findings = list(examine())
+    if as_json:
+        print_json({"findings": [finding._asdict() for finding in findings]})
+    else:
+        colours = {"ok": "green", "warning": "yellow", "problem": "red"}
+        for finding in findings:
+            click.echo(f"{click.style(f'{finding.state:<8}', colours[finding.state])} {finding.what}: {finding.says}")
+    if any(finding.state == "problem" for finding in findings):
+        sys.exit(exits.FAILED)
+
+
+def examine() -> Iterator[Finding]:
+    """Every finding, in the order in which one thing needs another."""
+    yield Finding("ok", "clockmill", f"{VERSION} on Python {sys.version.split()[0]}, zone {local_timezone()}")
+    try:
+        held = mill()
+    except ClockmillError as e:
+        yield Finding("problem", "configuration", str(e))
+        return
+    yield Finding(
+        "ok", "configuration", str(held.config.file or "defaults; clockmill init writes a file to start from")
+    )
+    checks: tuple[Callable[[Mill], Iterator[Finding]], ...] = (_jobs, _database, _sources, _redis, _disk, _scheduler)
+    for check in checks:
+        try:
+            yield from check(held)
+        except (ClockmillError, StoreError) as e:
+            yield Finding("problem", check.__name__.strip("_"), str(e))
+
+
+def _jobs(held: Mill) -> Iterator[Finding]:
+    for name, spec in held.registry.jobs.items():
+        try:
+            schedule = held.schedule(spec)
+        except ClockmillError as e:
+            yield Finding("problem", f"job {name}", str(e))
+            continue
+        if schedule is not None and schedule.never():
+            yield Finding("warning", f"job {name}", f"{' + '.join(spec.schedule)} never comes")
+    for name, reason in held.registry.broken.items():
+        yield Finding("problem", f"job {name}", f"its code cannot be loaded: {reason}")
+    yield Finding("ok", "jobs", ", ".join(held.registry.jobs) or "none")
+
+
+def _database(held: Mill) -> Iterator[Finding]:
+    engine = open_engine(held.config.database_url)
+    if engine.dialect.name == "sqlite":
+        assert held.engine is not None
+    migrate.check(engine)
+    yield Finding("ok", "database", f"{masked(engine.url)}, revision {migrate.HEAD}")
+
+
+def _sources(held: Mill) -> Iterator[Finding]:
+    for name in {**dict.fromkeys(CANONICAL), **dict.fromkeys(held.sources)}:
+        spec = held.sources.get(name) or SourceSpec(name)
+        try:
+            sources.check(held.source_engine(spec.url), spec)
+        except StoreError as e:
+            yield Finding("problem", f"source {name}", str(e))
+    yield Finding("ok", "sources", f"{len(held.sources)} mapped, the others are clockmill's own tables")
+
+
+def _redis(held: Mill) -> Iterator[Finding]:
+    mirror, reason = held.mirror_or_reason()
+    url = held.config.table("redis")["url"]
+    if mirror is not None:
+        yield Finding("ok", "redis", "embedded server" if url == "embedded" else url.split("@")[-1])
+    else:
+        yield Finding("ok" if url == "none" else "warning", "redis", f"SQL only: {reason}")
+
+
+def _disk(held: Mill) -> Iterator[Finding]:
+    held.config.var.mkdir(parents=True, exist_ok=True, mode=0o700)
+    free = shutil.disk_usage(held.config.var).free
+    yield Finding(
+        "ok" if free > LOW_DISK else "warning", "disk", f"{free / 2**30:.1f} GiB free under {held.config.var}"
+    )
+
+
+def _scheduler(held: Mill) -> Iterator[Finding]:
+    alive = held.ledger.holders(SCHEDULERS)
+    says = f"{len(alive)} running" if alive else "none is running; start one (clockmill up) or install cron lines"
+    yield Finding("ok" if alive else "warning", "scheduler", says)

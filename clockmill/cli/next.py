@@ -1,0 +1,45 @@
+"""clockmill next and explain: what an expression means, without any job or database."""
+
+import click
+
+from clockmill.cli.jobs import print_next
+from clockmill.cli.show import instant_option, json_option, mill
+from clockmill.errors import ScheduleError
+from clockmill.mill import Mill
+from clockmill.schedule import Schedule, local_timezone, parse
+
+
+@click.command("next", epilog='Example: clockmill next "30 2 * * *" -n 3 --tz Europe/Berlin --from 2026-03-28T00:00')
+@click.argument("expr")
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=5, show_default=True)
+@click.option("--from", "start", metavar="TIME", help="Instead of now.")
+@click.option("--tz", metavar="ZONE", help="IANA zone; by default the system's.")
+@click.option("--dst-gap", type=click.Choice(["run", "skip"]), default="run", show_default=True)
+@click.option("--dst-overlap", type=click.Choice(["first", "last", "both"]), default="first", show_default=True)
+@json_option
+def next_command(
+    expr: str, count: int, start: str | None, tz: str | None, dst_gap: str, dst_overlap: str, as_json: bool
+) -> None:
+    """When the crontab expression EXPR fires next."""
+    zone = tz or local_timezone()
+    schedule = parse(expr, timezone=zone, dst_gap=dst_gap, dst_overlap=dst_overlap)
+    print_next(schedule, instant_option(start, "--from") or Mill.now(), count, schedule.timezone, as_json)
+
+
+@click.command("explain", epilog='Example: clockmill explain "0 9 * * mon-fri"')
+@click.argument("what")
+@click.option("--tz", metavar="ZONE", help="IANA zone; by default the system's.")
+def explain_command(what: str, tz: str | None) -> None:
+    """What WHAT, a crontab expression or the name of a job, means in plain English."""
+    click.echo(_schedule(what, tz or local_timezone()).explain())
+
+
+def _schedule(what: str, zone: str) -> Schedule:
+    try:
+        return parse(what, timezone=zone)
+    except ScheduleError:
+        held = mill()
+        schedule = held.schedule(held.registry.jobs[what]) if what in held.registry.jobs else None
+        if schedule is None:
+            raise
+        return schedule
