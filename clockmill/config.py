@@ -130,9 +130,14 @@ def absolute_sqlite(url: str, home: Path) -> str:
     return url
 
 
+def home_of(environ: Mapping[str, str] = os.environ) -> Path:
+    """CLOCKMILL_HOME, by default the current folder."""
+    return Path(environ.get("CLOCKMILL_HOME") or ".").absolute()
+
+
 def load(config_file: str | None = None, environ: Mapping[str, str] = os.environ) -> Config:
     """Reads and checks everything. Raises ConfigError naming the file or variable, the key, and what is allowed."""
-    home = Path(environ.get("CLOCKMILL_HOME") or ".").absolute()
+    home = home_of(environ)
     path = Path(config_file).absolute() if config_file else home / "clockmill.toml"
     if config_file and not path.is_file():
         raise ConfigError(f"--config: there is no file {path}")

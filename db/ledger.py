@@ -387,9 +387,8 @@ class Ledger:
     def _stands(self, claim: Claim, ending: Ending) -> bool:
         with transactions.read(self.engine) as connection:
             where = (attempts.c.run_id == claim.run_id, attempts.c.fence == claim.fence)
-            return connection.execute(select(attempts.c.state).where(*where)).scalar_one() == (
-                ending.attempt or ending.state
-            )
+            recorded: str = connection.execute(select(attempts.c.state).where(*where)).scalar_one()
+            return recorded == (ending.attempt or ending.state)
 
     def _end_attempt(self, connection: Connection, run_id: int, fence: int, ending: Ending, now_us: int) -> None:
         connection.execute(

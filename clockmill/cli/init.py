@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from clockmill.config import home_of
 from clockmill.config_example import render
 from clockmill.errors import UsageError
 
@@ -27,15 +28,9 @@ def init_command(db: str | None, redis: str | None, only_print: bool) -> None:
         click.echo(text, nl=False)
         return
     home = click.get_current_context().find_root().obj
-    path = Path(home) if home else _home() / "clockmill.toml"
+    path = Path(home) if home else home_of() / "clockmill.toml"
     if path.exists():
         raise UsageError(f"{path} is there already; it is left as it is (clockmill init --print shows a fresh one)")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     click.echo(f"wrote {path}; next: clockmill config check, clockmill up", err=True)
-
-
-def _home() -> Path:
-    import os
-
-    return Path(os.environ.get("CLOCKMILL_HOME") or ".").absolute()
