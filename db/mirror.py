@@ -269,7 +269,8 @@ class Mirror:
 
 def _string_run(stem: str, items: Sequence[tuple[str, bytes]]) -> Batch:
     names = _joined(stem, [key for key, _ in items])
-    return Batch("strings", names, [value for _, value in items], len(names))
+    values = [value for _, value in items]
+    return Batch("strings", names, [b"".join(values), ",".join(str(len(value)) for value in values)], len(names))
 
 
 def _checked(name: str, what: str) -> str:

@@ -4,7 +4,7 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from db.errors import Lost, OutputError, RedisUnavailable, Superseded
 from db.mirror import Mirror
 from db.redis_server import connect
 
-META = {"run_id": 7, "rows": 2, "built_at": "2026-03-08T07:00:00Z"}
+META: dict[str, str | int] = {"run_id": 7, "rows": 2, "built_at": "2026-03-08T07:00:00Z"}
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +77,16 @@ def test_an_older_version_that_was_overtaken_changes_nothing(held: Mirror, clien
     newer.begin("out", 2)
     newer.write_json("out", 2, "x", [("a", b'"new"')])
     before = {key: client.dump(key) for key in client.scan_iter()}
+    acts: dict[str, Callable[[], object]] = {
+        "json": lambda: held.write_json("out", 1, "x", [("a", b'"old"')]),
+        "sets": lambda: held.write_sets("out", 1, "x", [("a", [1])]),
+        "fields": lambda: held.write_hash("out", 1, "x:a", {"f": "1"}, [], whole=False),
+        "whole": lambda: held.write_hash("out", 1, "x:a", {"f": "1"}, [], whole=True),
+        "remove": lambda: held.remove("out", 1, "x", ["a"]),
+        "finish": lambda: held.finish("out", 1, META),
+    }
     with pytest.raises(Superseded):
-        {
-            "json": lambda: held.write_json("out", 1, "x", [("a", b'"old"')]),
-            "sets": lambda: held.write_sets("out", 1, "x", [("a", [1])]),
-            "fields": lambda: held.write_hash("out", 1, "x:a", {"f": "1"}, [], whole=False),
-            "whole": lambda: held.write_hash("out", 1, "x:a", {"f": "1"}, [], whole=True),
-            "remove": lambda: held.remove("out", 1, "x", ["a"]),
-            "finish": lambda: held.finish("out", 1, META),
-        }[act]()
+        acts[act]()
     assert {key: client.dump(key) for key in client.scan_iter()} == before
 
 
@@ -213,6 +214,7 @@ def test_a_writer_from_before_a_flush_cannot_finish_what_another_began_after_it(
 def test_a_return_to_an_older_snapshot_in_the_middle_is_noticed(held: Mirror, client: "Redis") -> None:
     held.begin("news", 2)
     snapshot = client.dump("cm:app:meta:news")
+    assert snapshot is not None
     held.write_json("news", 2, "news", [("oslo", b"[]")])
     client.restore("cm:app:meta:news", 0, snapshot, replace=True)
     with pytest.raises(Lost):
