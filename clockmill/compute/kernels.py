@@ -8,6 +8,8 @@ Better is a higher score, then a lower number. Every kernel takes rows [first, l
 Friends are summed in whole numbers: equal sums are equal in any order of adding, and ties are ties.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,9 +23,17 @@ Bytes = npt.NDArray[np.uint8]
 #: How many common friends are named as the reason for a recommendation.
 REASONS = 3
 
+#: Of a packed sum the lower 40 bits are the dot product of whole numbers, the upper ones the support.
+SHIFT = 40
+ONE = 1 << SHIFT
+HALF = 1 << (SHIFT - 1)
+
+#: A bound computed by other roundings than the score must not keep out a tie.
+CAUTION = 1.0 - 1e-12
+
 
 @kernel
-def _sink(items: Numbers, scores: Floats, size: int, item: int, score: float) -> None:
+def _sink(items: Any, scores: Floats, size: int, item: int, score: float) -> None:
     """Puts a pair in the place of the heap's worst one, which stands first, and restores the order."""
     at = 0
     child = 1
@@ -44,7 +54,7 @@ def _sink(items: Numbers, scores: Floats, size: int, item: int, score: float) ->
 
 
 @kernel
-def _rise(items: Numbers, scores: Floats, size: int, item: int, score: float) -> None:
+def _rise(items: Any, scores: Floats, size: int, item: int, score: float) -> None:
     """Adds a pair to a heap of `size` that has room."""
     at = size
     while at > 0:
@@ -59,7 +69,7 @@ def _rise(items: Numbers, scores: Floats, size: int, item: int, score: float) ->
 
 
 @kernel
-def _best_first(items: Numbers, scores: Floats, size: int) -> None:
+def _best_first(items: Any, scores: Floats, size: int) -> None:
     """Turns a heap into a list, the best pair first."""
     for end in range(size - 1, 0, -1):
         item, score = items[end], scores[end]
@@ -211,7 +221,6 @@ def similar_rows(
     label: Numbers,
     order: Numbers,
     min_support: int,
-    share: bool,
     first: int,
     last: int,
     found: Ints,
@@ -222,8 +231,7 @@ def similar_rows(
     """Scores each product's partners by the cosine over their users; keeps the best positive ones.
 
     Products by users in row_*, users by (labelled) products in user_*; `squares` has the sum of the squares of each
-    product. A partner needs `min_support` common users. With `share` the score is the part of the users of either
-    that both have: Jaccard.
+    product. A partner needs `min_support` common users.
     """
     n = row_ptr.size - 1
     k = items.shape[1]
@@ -246,9 +254,7 @@ def similar_rows(
         size = 0
         row_items = items[i - first]
         row_scores = scores[i - first]
-        degree = row_ptr[i + 1] - row_ptr[i]
         limit = 0.0
-        # A multiplication sorts most partners out; its rounding must not sort out a tie.
         floor = 0.0
         for at in range(count):
             c = touched[at]
@@ -256,15 +262,9 @@ def similar_rows(
             support = sums[c, 1]
             if support < min_support or support == 0.0:
                 continue
-            if share:
-                if support < limit * degree:
-                    continue
-                number = order[c]
-                score = support / (degree + (row_ptr[number + 1] - row_ptr[number]) - support)
-            elif score * inverse[c] < floor or score <= 0.0:
+            if score * inverse[c] < floor or score <= 0.0:
                 continue
-            else:
-                score /= np.sqrt(squares[i] * squares[order[c]])
+            score /= np.sqrt(squares[i] * squares[order[c]])
             if score < limit:
                 continue
             item = order[c]
@@ -275,7 +275,7 @@ def similar_rows(
                 _sink(row_items, row_scores, size, item, score)
             if size == k:
                 limit = row_scores[0]
-                floor = limit * np.sqrt(squares[i]) * (1.0 - 1e-12)
+                floor = limit * np.sqrt(squares[i]) * CAUTION
         _best_first(row_items, row_scores, size)
         found[i - first] = size
         for at in range(size):
@@ -283,3 +283,115 @@ def similar_rows(
         for at in range(count):
             sums[touched[at], 0] = 0.0
             sums[touched[at], 1] = 0.0
+
+
+@kernel
+def _offer(items: Any, scores: Floats, size: int, item: Any, score: float) -> int:
+    """Adds a pair to a heap if it has room or a worse one; the heap's new size."""
+    if size < items.size:
+        _rise(items, scores, size, item, score)
+        return size + 1
+    if score > scores[0] or (score == scores[0] and item < items[0]):
+        _sink(items, scores, size, item, score)
+    return size
+
+
+@kernel
+def similar_pairs(
+    indptr: Ints,
+    own: Ints,
+    starts: Ints,
+    labels: Numbers,
+    values: npt.NDArray[np.int16],
+    order: Numbers,
+    squares: Floats,
+    degrees: Ints,
+    norms: Floats,
+    inverse: Floats,
+    share: bool,
+    min_support: int,
+    first: int,
+    last: int,
+    sums: Ints,
+    touched: Numbers,
+    bars: Floats,
+    found: Ints,
+    items: npt.NDArray[np.uint64],
+    scores: Floats,
+) -> None:
+    """Scores each product against those of a lower label, and offers each pair to the heaps of both.
+
+    The matrix is described at `clockmill.compute.pairs.PairMatrix`. An accumulator holds the support times 2**SHIFT
+    plus the dot product: one addition a wedge. An item is number times 2**32 plus support, so that the reader of a
+    heap has both. bars[i] is the sum below which nobody enters the heap of i.
+    """
+    k = items.shape[1]
+    for i in range(first, last):
+        wedges = np.int64(0)
+        for at in range(indptr[i], indptr[i + 1]):
+            wedges += own[at] - starts[at]
+        # Where a quarter of the places may be touched, walking through all is cheaper than noting which.
+        dense = wedges > i // 4
+        count = i if dense else 0
+        for at in range(indptr[i], indptr[i + 1]):
+            # Slices, since their places are known not to be negative: the inner loop is twice as fast.
+            partners = labels[starts[at] : own[at]]
+            theirs = values[starts[at] : own[at]]
+            value = np.int64(values[own[at]])
+            if dense:
+                for entry in range(partners.size):
+                    sums[partners[entry]] += value * theirs[entry] + ONE
+                continue
+            for entry in range(partners.size):
+                c = partners[entry]
+                before = sums[c]
+                touched[count] = c
+                count += before == 0
+                sums[c] = before + value * theirs[entry] + ONE
+        number = np.uint64(order[i]) << np.uint64(32)
+        for at in range(count):
+            c = np.int64(at) if dense else np.int64(touched[at])
+            packed = sums[c]
+            if packed == 0:
+                continue
+            sums[c] = 0
+            support = (packed + HALF) >> SHIFT
+            dot = np.float64(packed - (support << SHIFT))
+            mine = dot * inverse[c] >= bars[i]
+            its = dot * inverse[i] >= bars[c]
+            if not (mine or its) or support < min_support or dot <= 0.0:
+                continue
+            whole = degrees[i] + degrees[c] - dot if share else np.sqrt(squares[i] * squares[c])
+            score = dot / whole
+            if mine:
+                item = np.uint64(order[c]) << np.uint64(32) | np.uint64(support)
+                found[i] = _offer(items[i], scores[i], found[i], item, score)
+                if found[i] == k:
+                    bars[i] = scores[i, 0] * norms[i] * CAUTION
+            if its:
+                item = number | np.uint64(support)
+                found[c] = _offer(items[c], scores[c], found[c], item, score)
+                if found[c] == k:
+                    bars[c] = scores[c, 0] * norms[c] * CAUTION
+
+
+@kernel
+def merge_heaps(
+    found: Ints,
+    items: npt.NDArray[np.uint64],
+    scores: Floats,
+    other_found: Ints,
+    other_items: npt.NDArray[np.uint64],
+    other_scores: Floats,
+) -> None:
+    """Offers everything in the other heaps to the first."""
+    for i in range(found.size):
+        for at in range(other_found[i]):
+            found[i] = _offer(items[i], scores[i], found[i], other_items[i, at], other_scores[i, at])
+
+
+@kernel
+def sort_heaps(found: Ints, items: npt.NDArray[np.uint64], scores: Floats) -> None:
+    """Turns every heap into a list, the best first."""
+    for i in range(found.size):
+        _best_first(items[i], scores[i], found[i])

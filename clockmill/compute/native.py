@@ -35,4 +35,5 @@ def compile_kernels(cache_dir: Path | None = None) -> None:
     from clockmill.compute import friendship_graph, ratings_matrix, recommend, similar_products
 
     recommend(friendship_graph([1, 2], [2, 3]))
-    similar_products(ratings_matrix([1, 1, 2, 2], [1, 2, 1, 2]))
+    for value in (1.0, 1 / 3):
+        similar_products(ratings_matrix([1, 1, 2, 2], [1, 2, 1, 2], [value] * 4), threads=2)

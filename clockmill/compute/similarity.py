@@ -1,7 +1,7 @@
 """Customers also liked: the products whose feedback comes from the same users."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from clockmill.compute.blocks import Progress, equal_blocks, run_blocks
 from clockmill.compute.ids import Codes
 from clockmill.compute.labels import Labels, by_falling_degree
 from clockmill.compute.options import at_least, one_of
+from clockmill.compute.pairs import Lists, best_pairs, pair_matrix, whole_values
 from clockmill.compute.ratings import Ratings
 
 Floats = npt.NDArray[np.float64]
@@ -19,17 +20,25 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Weighting:
-    """What a user's feedback counts: a value for each entry of the matrix; `share` divides common users by all."""
+    """What each entry of the matrix counts, and how two products are compared.
+
+    By the cosine of their columns, or with `share` by their common users as a part of all users of either.
+    """
 
     values: Callable[[Ratings], Floats]
     share: bool = False
 
 
+WEIGHTINGS = {
+    "cosine": Weighting(lambda ratings: ratings.values),
+    "jaccard": Weighting(lambda ratings: np.ones(len(ratings.values)), share=True),
+}
+
+
 def balanced(ratings: Ratings) -> Floats:
     """Each product's values times the power of two that brings the largest below 1; a cosine does not notice.
 
-    Squares of very large or very small values would leave the range of a float64. A power of two rounds nothing, so
-    that products of small whole numbers are summed without error and equal cosines are equal.
+    Squares of very large or very small values would leave the range of a float64. A power of two rounds nothing.
     """
     counts = np.diff(ratings.indptr)
     filled = ratings.indptr[:-1][counts > 0]
@@ -38,12 +47,6 @@ def balanced(ratings: Ratings) -> Floats:
     _, exponents = np.frexp(np.maximum.reduceat(np.abs(ratings.values), filled))
     scaled: Floats = np.ldexp(ratings.values, -np.repeat(exponents, counts[counts > 0]))
     return scaled
-
-
-WEIGHTINGS = {
-    "cosine": Weighting(balanced),
-    "jaccard": Weighting(lambda ratings: np.ones(len(ratings.values)), share=True),
-}
 
 
 class _Matrix(NamedTuple):
@@ -58,15 +61,6 @@ class _Matrix(NamedTuple):
     #: The sum of the squares of each product's values.
     squares: Floats
     labels: Labels
-
-
-class _Lists(NamedTuple):
-    """The lists of a range of products, one after another: `found` partners a product."""
-
-    found: npt.NDArray[np.int64]
-    partners: Codes
-    scores: Floats
-    supports: npt.NDArray[np.int64]
 
 
 def similar_products(
@@ -84,13 +78,23 @@ def similar_products(
     """
     scheme = one_of("weighting", weighting, WEIGHTINGS)
     at_least(1, k=k, min_support=min_support, threads=threads)
-    matrix = _matrix(ratings, scheme.values(ratings))
+    ratings = replace(ratings, values=scheme.values(ratings))
+    whole = whole_values(ratings)
+    if whole is None:
+        return _columns(ratings, _row_by_row(ratings, k, min_support, threads, progress))
+    matrix = pair_matrix(ratings, whole)
+    return _columns(ratings, best_pairs(matrix, scheme.share, k, min_support, threads, progress))
 
-    def lists(first: int, last: int) -> _Lists:
-        return _lists(matrix, scheme.share, k, min_support, first, last)
+
+def _row_by_row(ratings: Ratings, k: int, min_support: int, threads: int | None, progress: Progress | None) -> Lists:
+    """The lists by cosine, for values that are no whole numbers."""
+    matrix = _matrix(ratings, balanced(ratings))
+
+    def lists(first: int, last: int) -> Lists:
+        return _lists(matrix, k, min_support, first, last)
 
     blocks = equal_blocks(_wedges(matrix), threads)
-    return _columns(ratings, _joined(run_blocks(lists, blocks, threads, progress)))
+    return _joined(run_blocks(lists, blocks, threads, progress))
 
 
 def _matrix(ratings: Ratings, values: Floats) -> _Matrix:
@@ -115,7 +119,7 @@ def _wedges(matrix: _Matrix) -> npt.NDArray[np.int64]:
     return np.diff(done[matrix.indptr])
 
 
-def _lists(matrix: _Matrix, share: bool, k: int, min_support: int, first: int, last: int) -> _Lists:
+def _lists(matrix: _Matrix, k: int, min_support: int, first: int, last: int) -> Lists:
     found = np.zeros(last - first, np.int64)
     items = np.empty((last - first, k), np.uint32)
     scores = np.empty((last - first, k))
@@ -131,7 +135,6 @@ def _lists(matrix: _Matrix, share: bool, k: int, min_support: int, first: int, l
         matrix.labels.label,
         matrix.labels.order,
         min_support,
-        share,
         first,
         last,
         found,
@@ -140,15 +143,15 @@ def _lists(matrix: _Matrix, share: bool, k: int, min_support: int, first: int, l
         supports,
     )
     filled = np.arange(k) < found[:, None]
-    return _Lists(found, items[filled], scores[filled], supports[filled])
+    return Lists(found, items[filled], scores[filled], supports[filled])
 
 
-def _joined(parts: list[_Lists]) -> _Lists:
-    empty = _Lists(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0, np.int64))
-    return _Lists(*map(np.concatenate, zip(empty, *parts, strict=True)))
+def _joined(parts: list[Lists]) -> Lists:
+    empty = Lists(np.empty(0, np.int64), np.empty(0, np.uint32), np.empty(0), np.empty(0, np.int64))
+    return Lists(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
 
-def _columns(ratings: Ratings, lists: _Lists) -> dict[str, npt.NDArray[Any]]:
+def _columns(ratings: Ratings, lists: Lists) -> dict[str, npt.NDArray[Any]]:
     starts = np.cumsum(lists.found) - lists.found
     return {
         "product_id": np.repeat(ratings.product_ids, lists.found),

@@ -40,8 +40,10 @@ def lists(columns):
 
 @pytest.mark.parametrize("weighting", ["cosine", "jaccard"])
 @pytest.mark.parametrize("min_support", [1, 3])
-def test_lists_agree_with_the_plain_dense_product(weighting, min_support):
+@pytest.mark.parametrize("scale", [1, 0.1, -1, math.pi])
+def test_lists_agree_with_the_plain_dense_product(weighting, min_support, scale):
     user, product, value = random_ratings()
+    value *= scale
     columns = similar_products(ratings_matrix(user, product, value), weighting, k=6, min_support=min_support)
     expected = dense_lists(user, product, value, weighting, 6, min_support)
     assert columns["product_id"].tolist() == [row[0] for row in expected]
@@ -52,8 +54,10 @@ def test_lists_agree_with_the_plain_dense_product(weighting, min_support):
 
 
 @pytest.mark.parametrize("weighting", ["cosine", "jaccard"])
-def test_any_number_of_threads_gives_the_same_bits(weighting):
-    ratings = ratings_matrix(*random_ratings())
+@pytest.mark.parametrize("scale", [1, math.pi])
+def test_any_number_of_threads_gives_the_same_bits(weighting, scale):
+    user, product, value = random_ratings()
+    ratings = ratings_matrix(user, product, value * scale)
     one, three = similar_products(ratings, weighting, threads=1), similar_products(ratings, weighting, threads=3)
     assert all(np.array_equal(one[name], three[name]) for name in one)
 

@@ -1,0 +1,155 @@
+"""Friends of friends of 100,000 people beside scipy and sparse_dot_topn, one thread each, in one process.
+
+    python bench/recommendations.py            the whole size: half a minute
+    python bench/recommendations.py --check    a small size: only that all agree
+
+Every answer is compared before a time is printed. Peers that are not installed are left out.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Before numpy: a peer's BLAS or OpenMP must not use a second thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from clockmill import compute
+from clockmill.compute.recommendations import ScoredGraph, best_candidates, score_by
+
+K = 20
+SEED = 7
+#: Rows compared with the plain product; all rows are compared with the peers that keep the top k.
+SAMPLE = 1_000
+
+Lists = npt.NDArray[np.float64]
+
+
+def people(users: int, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Friendship rows: log-normal popularity, three of five friendships inside groups of a few hundred."""
+    random = np.random.default_rng(SEED)
+    popularity = np.cumsum(random.lognormal(0, 1.38, users))
+    sizes = random.lognormal(5, 1, users // 50).astype(np.int64) + 5
+    group = np.repeat(np.arange(len(sizes)), sizes)[:users]
+    start, stop = (np.searchsorted(group, group, side) for side in ("left", "right"))
+    user = np.searchsorted(popularity, random.random(rows) * popularity[-1])
+    low = np.where(start[user] > 0, popularity[start[user] - 1], 0)
+    drawn = random.random(rows)
+    local = low + drawn * (popularity[stop[user] - 1] - low)
+    friend = np.searchsorted(popularity, np.where(random.random(rows) < 0.6, local, drawn * popularity[-1]))
+    names = random.permutation(users)
+    return names[user], names[np.minimum(friend, users - 1)]
+
+
+def adjacency(graph: compute.Graph, dtype: type) -> sp.csr_array:
+    n = len(graph.ids)
+    return sp.csr_array((np.ones(len(graph.indices), dtype), graph.indices.astype(np.int32), graph.indptr), (n, n))
+
+
+def padded(found: npt.NDArray[np.int64], scores: npt.NDArray[Any]) -> Lists:
+    """Scores as one row a user, best first, zero where there is none."""
+    lists = np.zeros((len(found), K))
+    lists[np.arange(K) < found[:, None]] = scores
+    return lists
+
+
+def ours(scored: ScoredGraph) -> Lists:
+    found, _, scores = best_candidates(scored, K, 0, len(scored.graph.ids))
+    return padded(found, scores)
+
+
+def weighted(scored: ScoredGraph, dtype: type) -> tuple[sp.csr_array, sp.csr_array]:
+    plain = adjacency(scored.graph, dtype)
+    return sp.csr_array(plain @ sp.diags_array((scored.weights * scored.unit).astype(dtype))), plain
+
+
+def scipy_product(scored: ScoredGraph) -> sp.csr_array:
+    """The product alone: neither mask nor top k."""
+    left, right = weighted(scored, np.float64)
+    return sp.csr_array(left @ right)
+
+
+def sparse_dot_topn(scored: ScoredGraph) -> Lists:
+    """Friends and self are masked by stacking: they are given a large negative score as well."""
+    from sparse_dot_topn import sp_matmul_topn
+
+    left, right = weighted(scored, np.float32)
+    one = sp.eye_array(len(scored.graph.ids), dtype=np.float32)
+    top = sp_matmul_topn(
+        sp.csr_matrix(sp.hstack([left, right + one])),
+        sp.csr_matrix(sp.vstack([right, one * np.float32(-1e6)])),
+        K,
+        threshold=0.0,
+        sort=True,
+    )
+    return padded(np.diff(top.indptr), top.data)
+
+
+def timed(what: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.perf_counter()
+    answer = what()
+    return answer, time.perf_counter() - began
+
+
+def agrees_with_product(scored: ScoredGraph, lists: Lists) -> None:
+    left, right = weighted(scored, np.float64)
+    rows = np.random.default_rng(SEED).choice(len(lists), min(SAMPLE, len(lists)), replace=False)
+    scores = (left[rows] @ right).toarray()
+    scores[right[rows].toarray() > 0] = 0
+    scores[np.arange(len(rows)), rows] = 0
+    best = -np.sort(-scores, axis=1)[:, :K]
+    np.testing.assert_allclose(lists[rows], best, rtol=1e-11, err_msg="clockmill and the plain product differ")
+
+
+def agrees_with_float32(lists: Lists, peer: Lists) -> None:
+    np.testing.assert_allclose(lists, peer, rtol=1e-4, err_msg="clockmill and sparse_dot_topn differ")
+
+
+def line(name: str, seconds: float, base: float) -> None:
+    print(f"{name:<42}{seconds:8.2f} s{seconds / base:8.1f} x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="a small size, and no times")
+    check = parser.parse_args().check
+    users, rows = (2_000, 30_000) if check else (100_000, 2_030_000)
+
+    _, compiling = timed(compute.compile_kernels)
+    graph, preparing = timed(lambda: compute.friendship_graph(*people(users, rows)))
+    scored, labelling = timed(lambda: score_by(graph, "adamic_adar"))
+    lists, kernel = timed(lambda: ours(scored))
+    agrees_with_product(scored, lists)
+    peers: list[tuple[str, float]] = []
+    try:
+        found, seconds = timed(lambda: sparse_dot_topn(scored))
+    except ModuleNotFoundError:
+        print("sparse_dot_topn is not installed: left out")
+    else:
+        agrees_with_float32(lists, found)
+        peers.append(("sparse_dot_topn, mask by stacking", seconds))
+    if check:
+        print(f"{users} people: the lists agree")
+        return
+    peers.append(("scipy A @ A, no mask, no top k", timed(lambda: scipy_product(scored))[1]))
+    one, whole = timed(lambda: compute.recommend(graph, threads=1))
+    two, double = timed(lambda: compute.recommend(graph, threads=2))
+    assert all(np.array_equal(one[name], two[name]) for name in one), "one thread and two differ"
+
+    wedges = int((graph.degrees**2).sum())
+    print(f"{len(graph.ids)} people, {len(graph.indices)} directed edges, {wedges / 1e6:.0f} M wedges, top {K}")
+    print(f"compile or load {compiling:.2f} s, graph {preparing:.2f} s, labels {labelling:.2f} s")
+    line("clockmill kernel, exact, one thread", kernel, kernel)
+    for name, seconds in peers:
+        line(name, seconds, kernel)
+    line("clockmill lists and reasons, one thread", whole, kernel)
+    line("clockmill lists and reasons, two threads", double, kernel)
+
+
+if __name__ == "__main__":
+    main()
