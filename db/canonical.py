@@ -80,8 +80,11 @@ def own_kinds(connection: Connection, source: str) -> dict[str, IdKind] | None:
 
 
 def is_foreign(connection: Connection, source: str) -> bool:
-    """True when a table of that name exists which clockmill did not make."""
-    return inspect(connection).has_table(source) and not _registered(connection, source)
+    """True when a table of that name exists which clockmill did not make, or which somebody made in its place."""
+    if not inspect(connection).has_table(source):
+        return False
+    names = {column["name"] for column in inspect(connection).get_columns(source)}
+    return not _registered(connection, source) or not names.issuperset(CANONICAL[source].columns)
 
 
 def row_counts(connection: Connection) -> dict[str, int]:

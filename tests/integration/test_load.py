@@ -14,6 +14,11 @@ from db.sources import SourceSpec, read
 from db.tables import canonical
 
 
+@pytest.fixture(scope="module")
+def database(bare_database):
+    return bare_database
+
+
 @pytest.fixture(autouse=True)
 def empty(database):
     canonical.create(database, checkfirst=True)
@@ -181,6 +186,15 @@ def test_an_application_table_is_never_written(database, csv_file):
         with pytest.raises(LoadError, match=r'did not make the table "users".*\[sources\.users\] table'):
             load(database, "users", csv_file("user_id", "7"), replace=replace)
     assert users(database) == []
+
+
+def test_an_application_table_in_the_place_of_clockmills_own_is_not_written_either(database, csv_file):
+    load(database, "users", csv_file("user_id", "7"))
+    with write(database) as connection:
+        connection.exec_driver_sql("DROP TABLE users")
+        connection.exec_driver_sql("CREATE TABLE users (user_id BIGINT, password VARCHAR(20))")
+    with pytest.raises(LoadError, match="did not make"):
+        load(database, "users", csv_file("user_id", "8"), replace=True)
 
 
 def test_an_unknown_source_is_named(database, csv_file):
