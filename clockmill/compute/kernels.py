@@ -297,6 +297,42 @@ def _offer(items: Any, scores: Floats, size: int, item: Any, score: float) -> in
 
 
 @kernel
+def sort_by_user(
+    indptr: Ints,
+    users: Numbers,
+    product_values: npt.NDArray[np.int16],
+    user_ptr: Ints,
+    cursors: Ints,
+    own: Ints,
+    starts: Ints,
+    labels: Numbers,
+    values: npt.NDArray[np.int16],
+    order: Numbers,
+    squares: Floats,
+) -> None:
+    """Fills a PairMatrix in one pass over the products by label, which leaves each user's labels ascending.
+
+    `cursors` are the places of each user's next entry, at first user_ptr[:-1].
+    """
+    at = 0
+    for label in range(order.size):
+        product = order[label]
+        total = np.int64(0)
+        for entry in range(indptr[product], indptr[product + 1]):
+            user = users[entry]
+            place = cursors[user]
+            cursors[user] = place + 1
+            value = np.int64(product_values[entry])
+            labels[place] = label
+            values[place] = value
+            own[at] = place
+            starts[at] = user_ptr[user]
+            total += value * value
+            at += 1
+        squares[label] = total
+
+
+@kernel
 def similar_pairs(
     indptr: Ints,
     own: Ints,

@@ -81,19 +81,23 @@ def _fits(ratings: Ratings, whole: Floats) -> bool:
 def pair_matrix(ratings: Ratings, values: Values) -> PairMatrix:
     """The matrix of `values`, one for each entry of the ratings."""
     counts = np.diff(ratings.indptr)
-    label, order = by_falling_degree(counts)
-    entry_labels = np.repeat(label, counts)
-    by_user = np.argsort(ratings.users.astype(np.uint64) << np.uint64(32) | entry_labels)
-    user_ptr = np.zeros(len(ratings.user_ids) + 1, np.int64)
-    np.cumsum(np.bincount(ratings.users, minlength=len(ratings.user_ids)), out=user_ptr[1:])
-    labels = entry_labels[by_user]
-    own = np.argsort(labels, kind="stable")
+    order = by_falling_degree(counts).order
     indptr = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts[order], out=indptr[1:])
-    squares = np.zeros(len(counts))
-    np.add.at(squares, entry_labels, values.astype(np.float64) ** 2)
-    starts = user_ptr[ratings.users[by_user[own]]]
-    return PairMatrix(indptr, own, starts, labels, values[by_user], order, squares)
+    user_ptr = np.zeros(len(ratings.user_ids) + 1, np.int64)
+    np.cumsum(np.bincount(ratings.users, minlength=len(ratings.user_ids)), out=user_ptr[1:])
+    entries = len(values)
+    matrix = PairMatrix(
+        indptr,
+        np.empty(entries, np.int64),
+        np.empty(entries, np.int64),
+        np.empty(entries, np.uint32),
+        np.empty(entries, np.int16),
+        order,
+        np.zeros(len(counts)),
+    )
+    kernels.sort_by_user(ratings.indptr, ratings.users, values, user_ptr, user_ptr[:-1].copy(), *matrix[1:])
+    return matrix
 
 
 def best_pairs(
