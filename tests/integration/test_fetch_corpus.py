@@ -1,9 +1,7 @@
 """Real and deliberately broken documents, which lie beside the checkout."""
 
 import json
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +9,10 @@ from clockmill.errors import FeedError
 from clockmill.fetch.feeds import parse
 from clockmill.fetch.open_meteo import OpenMeteo
 
-DATA = Path(os.environ.get("CLOCKMILL_DATA", "absent"))
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir() and not os.environ.get("CI"), reason="CLOCKMILL_DATA names no folder of feeds and forecasts"
-)
 
-
-def test_every_feed_is_read_or_refused_and_nothing_else():
+def test_every_feed_is_read_or_refused_and_nothing_else(data):
     read = refused = items = 0
-    for file in sorted((DATA / "feeds").rglob("*")):
+    for file in sorted((data / "feeds").rglob("*")):
         if file.is_file():
             try:
                 items += len(parse(file.read_bytes(), "", "http://example.org/"))
@@ -31,8 +24,8 @@ def test_every_feed_is_read_or_refused_and_nothing_else():
     assert refused > 600
 
 
-def test_no_item_of_any_feed_carries_markup_or_a_foreign_link():
-    for file in sorted((DATA / "feeds").rglob("*.xml")):
+def test_no_item_of_any_feed_carries_markup_or_a_foreign_link(data):
+    for file in sorted((data / "feeds").rglob("*.xml")):
         try:
             items = parse(file.read_bytes())
         except FeedError:
@@ -42,8 +35,8 @@ def test_no_item_of_any_feed_carries_markup_or_a_foreign_link():
             assert item.link == "" or item.link.startswith(("http://", "https://")), file
 
 
-def test_podcast_items_are_those_that_another_parser_finds():
-    folder = DATA / "feeds" / "podcastparser" / "tests" / "data"
+def test_podcast_items_are_those_that_another_parser_finds(data):
+    folder = data / "feeds" / "podcastparser" / "tests" / "data"
     compared = 0
     for file in sorted(folder.glob("*.rss")):
         expected = json.loads(file.with_suffix(".json").read_text())["episodes"]
@@ -56,10 +49,10 @@ def test_podcast_items_are_those_that_another_parser_finds():
 
 
 @pytest.mark.parametrize("folder", ["blog_rss", "blog_atom"])
-def test_successive_versions_of_a_feed_gain_and_lose_the_ids_they_should(folder):
+def test_successive_versions_of_a_feed_gain_and_lose_the_ids_they_should(data, folder):
     before: set[str] = set()
-    for version in json.loads((DATA / "feeds" / folder / "manifest.json").read_text()):
-        ids = {item.guid for item in parse((DATA / "feeds" / folder / version["file"]).read_bytes())}
+    for version in json.loads((data / "feeds" / folder / "manifest.json").read_text()):
+        ids = {item.guid for item in parse((data / "feeds" / folder / version["file"]).read_bytes())}
         assert len(ids) == version["items"]
         if before:
             assert (len(ids - before), len(before - ids)) == (version["new_ids_vs_prev"], version["gone_ids_vs_prev"])
@@ -67,8 +60,8 @@ def test_successive_versions_of_a_feed_gain_and_lose_the_ids_they_should(folder)
 
 
 @pytest.mark.parametrize("folder", ["", "ny_6pm_before_gmt"])
-def test_a_recorded_forecast_comes_out_in_our_units(folder):
-    file = DATA / "weather" / "open-meteo" / folder / "open_meteo_hourly_forecast.json"
+def test_a_recorded_forecast_comes_out_in_our_units(data, folder):
+    file = data / "weather" / "open-meteo" / folder / "open_meteo_hourly_forecast.json"
     document = file.read_bytes()
     rows = OpenMeteo().parse(document, "here", datetime(2026, 1, 1, tzinfo=UTC))
     hourly = json.loads(document)["hourly"]

@@ -13,6 +13,11 @@ from db.sources import SourceSpec, check, expand, preview, read, read_only
 REVIEWS = SourceSpec("ratings", table="reviews", columns={"user_id": "uid", "product_id": "sku", "value": "stars"})
 
 
+@pytest.fixture(scope="module")
+def database(bare_database):
+    return bare_database
+
+
 @pytest.fixture(scope="module", autouse=True)
 def shop(database):
     with write(database) as connection:

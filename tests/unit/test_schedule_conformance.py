@@ -1,7 +1,6 @@
 """Facts that others wrote down: the Open Cron Pattern Specification, other engines' tests, Debian's crontabs."""
 
 import json
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,14 +19,9 @@ NOT_VIXIE = {
 }
 
 
-@pytest.fixture(scope="module")
-def cron_data() -> Path:
-    folder = Path(os.environ.get("CLOCKMILL_DATA", ""), "cron")
-    if "CLOCKMILL_DATA" in os.environ and folder.is_dir():
-        return folder
-    if os.environ.get("CI") == "true":
-        pytest.fail("CLOCKMILL_DATA must name the folder that holds cron/ocps/vectors.jsonl")
-    pytest.skip("CLOCKMILL_DATA is not set to the folder with cron/ocps/vectors.jsonl")
+@pytest.fixture
+def cron_data(data: Path) -> Path:
+    return data / "cron"
 
 
 def records(path: Path) -> list[dict[str, Any]]:
