@@ -103,15 +103,15 @@ def friends_of_friends(
     sums = np.zeros(n, np.int64)
     touched = np.empty(n + 1, np.uint32)
     for i in range(first, last):
-        count = 0
-        for at in range(indptr[i], indptr[i + 1]):
-            j = indices[at]
+        # Unsigned, since a place that cannot be negative needs no check in the inner loop.
+        count = np.uint64(0)
+        for j in indices[indptr[i] : indptr[i + 1]]:
             weight = weights[j]
             for c in labelled[indptr[j] : indptr[j + 1]]:
                 before = sums[c]
                 # Without a branch: a new candidate is kept by moving on, an old one is overwritten.
                 touched[count] = c
-                count += before == 0
+                count += np.uint64(before == 0)
                 sums[c] = before + weight
         sums[label[i]] = 0
         for c in labelled[indptr[i] : indptr[i + 1]]:
@@ -121,17 +121,17 @@ def friends_of_friends(
         row_scores = scores[i - first]
         degree = indptr[i + 1] - indptr[i]
         limit = 0.0
-        for at in range(count):
-            c = touched[at]
-            score = sums[c] * unit
+        bar = np.int64(1)
+        for c in touched[: np.int64(count)]:
+            total = sums[c]
             sums[c] = 0
-            if share and score > 0.0:
-                # The union is no smaller than one side: most candidates need no look at the other.
-                if score < limit * degree:
-                    continue
+            if total < bar:
+                continue
+            score = total * unit
+            if share:
                 number = order[c]
                 score /= degree + (indptr[number + 1] - indptr[number]) - score
-            if score < limit or score == 0.0:
+            if score < limit:
                 continue
             item = order[c]
             if size < k:
@@ -141,6 +141,8 @@ def friends_of_friends(
                 _sink(row_items, row_scores, size, item, score)
             if size == k:
                 limit = row_scores[0]
+                # The union is no smaller than one side: most candidates need no look at the other.
+                bar = max(np.int64(limit * (degree if share else 1) / unit * CAUTION), np.int64(1))
         _best_first(row_items, row_scores, size)
         found[i - first] = size
 
