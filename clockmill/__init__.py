@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clockmill import client
+    import clockmill.client as client
     from clockmill.context import Context
     from clockmill.errors import JobError
     from clockmill.job_spec import Output, job

@@ -76,7 +76,7 @@ class Context:
         """Columns of one read-only SELECT, in which {posts} stands for the mapped source; `name` is for messages."""
         with self.phase("read"):
             engine = self._mill.source_engine(url)
-            spec = SourceSpec(name, query=expand(query, self._mill.sources, engine))
+            spec = SourceSpec(name, query=expand(query, self._mill.sources, engine), label=f"[{name}]")
             found = read_source(engine, spec, columns)
         self.rows_in += found.rows
         return found

@@ -357,7 +357,8 @@ def read_rows(
         query = query.where(key < high)
     query = query.order_by(*(table.c[name] for name in spec.row_key))
     with transactions.read(engine) as connection:
-        rows = connection.execute(query).all() if version else []
+        # The driver's own tuples: SQLAlchemy's rows would double the time, and nothing here needs their names.
+        rows = connection.execute(query).cursor.fetchall() if version else []
     return to_columns(rows, spec.columns)
 
 

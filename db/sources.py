@@ -58,6 +58,12 @@ class SourceSpec:
     where: str | None = None
     increment: str | None = None
     url: str | None = None
+    #: How messages call it; by default the configuration's `[sources.NAME]`.
+    label: str = ""
+
+    @property
+    def called(self) -> str:
+        return self.label or f"[sources.{self.name}]"
 
     @property
     def is_mapped(self) -> bool:
@@ -171,7 +177,7 @@ def read_only(engine: Engine) -> Iterator[Connection]:
 
 
 def _validate(spec: SourceSpec) -> None:
-    key = f"[sources.{spec.name}]"
+    key = spec.called
     if spec.table and spec.query:
         raise SourceError(f"{key}: has both table and query; keep one")
     if spec.name not in CANONICAL and not spec.is_mapped:
@@ -213,7 +219,7 @@ def _is_there(connection: Connection, spec: SourceSpec) -> bool:
         return False
     names = inspect(connection).get_table_names(schema=schema) if _has_schema(connection, schema) else []
     hint = did_you_mean(name, names)
-    raise SourceError(f'[sources.{spec.name}] table: there is no table "{spec.table}"{hint}; it has {_listed(names)}')
+    raise SourceError(f'{spec.called} table: there is no table "{spec.table}"{hint}; it has {_listed(names)}')
 
 
 def _has_schema(connection: Connection, schema: str | None) -> bool:
@@ -275,7 +281,7 @@ def _require(spec: SourceSpec, wanted: Iterable[str], present: Sequence[str], or
         # SQLite would read a quoted name that is no column as a string, so this cannot be left to the database.
         if own.casefold() not in there:
             raise SourceError(
-                f'[sources.{spec.name}] columns.{column}: {origin} has no column "{own}"{did_you_mean(own, present)}; '
+                f'{spec.called} columns.{column}: {origin} has no column "{own}"{did_you_mean(own, present)}; '
                 f"it has {_listed(present)}; set columns.{column} to the one that is meant"
             )
 
@@ -312,7 +318,7 @@ def _foreign(connection: Connection, spec: SourceSpec) -> Iterator[None]:
         yield
     except connection.dialect.loaded_dbapi.Error as e:
         if connection.dialect.is_disconnect(e, connection.connection.driver_connection, None):
-            raise DatabaseUnavailable(f"[sources.{spec.name}]: the database went away: {e}") from e
+            raise DatabaseUnavailable(f"{spec.called}: the database went away: {e}") from e
         sentence = (str(e).strip().splitlines() or [type(e).__name__])[0]
         key = "query" if spec.query else "where" if spec.where else "table"
-        raise SourceError(f"[sources.{spec.name}] {key}: the database refuses it: {sentence}") from e
+        raise SourceError(f"{spec.called} {key}: the database refuses it: {sentence}") from e

@@ -3,9 +3,8 @@
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +20,9 @@ from clockmill.perform import executors_of, report_of
 from clockmill.runner import Runner
 from db import outputs
 
+if TYPE_CHECKING:
+    from clockmill.demo.http_source import HttpSource
+
 #: Where the demo's own source of forecasts and feeds listens; written into the demo's configuration.
 PORT = 8791
 
@@ -35,17 +37,16 @@ def demo_command(once: bool, port: int) -> None:
 
     Everything is kept in $CLOCKMILL_HOME and used again by the next demo. Nothing outside this machine is called.
     """
-    from clockmill.demo import prepare, serve
+    from clockmill.demo import prepare
 
     began = time.perf_counter()
     write_config(port)
     held = mill()
     # Forked before anything is opened; see clockmill.executors.
     executors = executors_of(held)
-    with ExitStack() as stack:
-        base_url = stack.enter_context(serve(port))
+    with http_source(port) as source:
         bar = Progress("application")
-        _timed("application", lambda: prepare(held.engine, held.config.home, base_url, bar))
+        _timed("application", lambda: prepare(held.engine, held.config.home, source.base_url, bar))
         bar.done()
         _timed("redis", lambda: _say_redis(held))
         for name in held.registry.jobs:
@@ -64,16 +65,26 @@ def demo_command(once: bool, port: int) -> None:
 
 def write_config(port: int) -> None:
     """The demo's own configuration: forecasts and feeds come from this machine. One that is there stays."""
+    from clockmill.demo import settings
+
     path = home_of() / "clockmill.toml"
     if path.exists():
         return
-    base = f"http://127.0.0.1:{port}"
-    values: dict[str, dict[str, Any]] = {
-        "fetch": {"contact": "demo@example.com", "allow_private": ["127.0.0.1"]},
-        "weather": {"urls": {"met_norway": f"{base}/met", "open_meteo": f"{base}/open-meteo"}},
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(values), encoding="utf-8")
+    path.write_text(render(settings(f"http://127.0.0.1:{port}")), encoding="utf-8")
+
+
+def http_source(port: int) -> "HttpSource":
+    """The local source of forecasts and feeds, on the port that the demo's configuration names."""
+    from clockmill.demo.http_source import HttpSource
+
+    try:
+        return HttpSource(port)
+    except OSError as e:
+        raise ClockmillError(
+            f"port {port} of 127.0.0.1 cannot be opened ({e.strerror}); end the other demo, or remove "
+            f"{home_of() / 'clockmill.toml'} and choose another with --port"
+        ) from None
 
 
 def _timed(what: str, work: Callable[[], Any]) -> None:
@@ -107,7 +118,6 @@ def _run(held: Mill, executors: Executors, name: str) -> None:
 
 def look_further(held: Mill) -> None:
     """What was published, and the commands that show it."""
-    command = "clockmill"
     click.echo("\nlook further:")
     if Path(sys.argv[0]).parent != Path(_on_path() or "."):
         click.echo(f"  export CLOCKMILL_HOME={held.config.home} PATH={Path(sys.argv[0]).parent}:$PATH")
@@ -117,9 +127,9 @@ def look_further(held: Mill) -> None:
         published = outputs.publication(held.engine, name, row.version)
         shown = keys[min(41, len(keys) - 1)] if keys else "ID"
         rows = published.rows if published else 0
-        click.echo(f"  {command} outputs get {name} {shown}".ljust(50) + f"# {len(keys):,} entities, {rows:,} rows")
+        click.echo(f"  clockmill outputs get {name} {shown}".ljust(50) + f"# {len(keys):,} entities, {rows:,} rows")
     for line in ("outputs mutual 3 4", "outputs list", "jobs list", "runs list", "doctor"):
-        click.echo(f"  {command} {line}")
+        click.echo(f"  clockmill {line}")
 
 
 def _on_path() -> str | None:
