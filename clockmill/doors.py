@@ -41,7 +41,7 @@ class Outcome:
 def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None) -> None:
     """Makes the job known as it is configured now; slots up to now are accounted for as they were configured before.
 
-    `since`: a new job's slots count from there instead of from now.
+    `since`: a new or changed job's slots count from there instead of from now.
     """
     text, digest = specification(spec)
     row = mill.ledger.job(spec.name)

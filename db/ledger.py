@@ -100,7 +100,7 @@ class Ledger:
             return connection.execute(select(jobs).order_by(jobs.c.name)).all()
 
     def activate(self, name: str, spec_json: str, spec_hash: str, *, cursor_us: int, now_us: int) -> None:
-        """From now on the job has this specification. A new job's slots count from `cursor_us`."""
+        """From now on the job has this specification. A new or changed job's slots count from `cursor_us`."""
 
         def work(connection: Connection) -> None:
             row = {
@@ -114,17 +114,23 @@ class Ledger:
             }
             connection.execute(sql.insert_ignore(connection, jobs), row)
             held = connection.execute(sql.LOCK_JOB, {"job": name}).one()
-            changed = {"spec_json": spec_json, "spec_hash": spec_hash, "activated_us": now_us}
+            changed: dict[str, Any] = {"spec_json": spec_json, "spec_hash": spec_hash, "activated_us": now_us}
             mended = {"state": "enabled", "reason": None} if held.state == "broken" else {}
+            if held.spec_hash != spec_hash:
+                # What came before was accounted for under the old schedule; the new one was not in force then.
+                changed["cursor_us"] = max(held.cursor_us, cursor_us)
             if held.spec_hash != spec_hash or mended:
                 connection.execute(update(jobs).where(jobs.c.name == name).values(**changed, **mended))
 
         transactions.in_write(self.engine, work)
 
     def set_job_state(self, name: str, state: str, reason: str | None = None) -> None:
-        """enabled, paused or broken; the row, its cursor and its runs stay."""
+        """enabled, paused or broken; the row, its cursor and its runs stay. What is paused stays so while broken."""
+        change = update(jobs).where(jobs.c.name == name).values(state=state, reason=reason)
+        if state == "broken":
+            change = change.where(jobs.c.state != "paused")
         with transactions.write(self.engine) as connection:
-            connection.execute(update(jobs).where(jobs.c.name == name).values(state=state, reason=reason))
+            connection.execute(change)
 
     # -- recording ----------------------------------------------------------------------------------------------
 
@@ -268,8 +274,19 @@ class Ledger:
                 self._end_run(connection, run.run_id, Ending("skipped", reason), now_us)
                 return "skipped"
         if overlap in ("cancel_previous", "terminate_previous"):
-            how = 1 if overlap == "cancel_previous" else 2
-            connection.execute(sql.ASK_CANCEL, {"run": before.run_id, "how": how})
+            return self._displace(connection, run, before, overlap, now_us)
+        return "waits"
+
+    def _displace(
+        self, connection: Connection, run: Record, before: Record, overlap: str, now_us: int
+    ) -> Verdict | None:
+        """Asks the owner of the earlier run to end it; one that waits for its next attempt has no process to ask."""
+        if before.state == "retry_wait":
+            if connection.execute(sql.LOCK_RUN, {"run": before.run_id}).one().state == "retry_wait":
+                self._end_run(connection, before.run_id, Ending("cancelled", f"cancelled by run {run.run_id}"), now_us)
+            return self._held_back(connection, run, overlap, False, now_us)
+        how = 1 if overlap == "cancel_previous" else 2
+        connection.execute(sql.ASK_CANCEL, {"run": before.run_id, "how": how})
         return "waits"
 
     @staticmethod
@@ -444,12 +461,14 @@ class Ledger:
         """Takes or keeps a named lease; False while another process has it."""
 
         def work(connection: Connection) -> bool:
+            # The row is there before it is looked at: two processes cannot both find none.
+            free = {"name": name, "holder": self.owner, "lease_us": 0}
+            connection.execute(sql.insert_ignore(connection, leases), free)
+            row = connection.execute(sql.LOCK_LEASE, {"lease": name}).one()
             now = self.clock.now(connection)
-            row = connection.execute(sql.LOCK_LEASE, {"lease": name}).first()
-            if row and row.holder != self.owner and not self.clock.expired(row.lease_us, row.boot_id, now):
+            if row.holder != self.owner and not self.clock.expired(row.lease_us, row.boot_id, now):
                 return False
             mine = {"holder": self.owner, "lease_us": now + int(seconds * SECOND), "boot_id": self.clock.boot_id}
-            connection.execute(sql.insert_ignore(connection, leases), {"name": name, **mine})
             connection.execute(update(leases).where(leases.c.name == name).values(**mine))
             return True
 
