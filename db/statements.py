@@ -106,13 +106,15 @@ CLAIM = (
     )
 )
 
-#: Keeps what this process runs, or holds for its next attempt.
+#: Keeps what this process runs, or holds for its next attempt, or has reserved for its first.
 RENEW = (
     update(runs)
     .where(
         runs.c.run_id.in_(bindparam("held", expanding=True)),
-        runs.c.owner == bindparam("me"),
-        runs.c.state.in_(ACTIVE),
+        or_(
+            and_(runs.c.owner == bindparam("me"), runs.c.state.in_(ACTIVE)),
+            and_(runs.c.reserved_for == bindparam("me"), runs.c.state.in_(WAITING)),
+        ),
     )
     .values(lease_us=bindparam("until"), boot_id=bindparam("boot"))
 )
