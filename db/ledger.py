@@ -100,7 +100,7 @@ class Ledger:
             return connection.execute(select(jobs).order_by(jobs.c.name)).all()
 
     def activate(self, name: str, spec_json: str, spec_hash: str, *, cursor_us: int, now_us: int) -> None:
-        """From now on the job has this specification. A new job's slots count from `cursor_us`."""
+        """From now on the job has this specification. A new or changed job's slots count from `cursor_us`."""
 
         def work(connection: Connection) -> None:
             row = {
@@ -114,8 +114,11 @@ class Ledger:
             }
             connection.execute(sql.insert_ignore(connection, jobs), row)
             held = connection.execute(sql.LOCK_JOB, {"job": name}).one()
-            changed = {"spec_json": spec_json, "spec_hash": spec_hash, "activated_us": now_us}
+            changed: dict[str, Any] = {"spec_json": spec_json, "spec_hash": spec_hash, "activated_us": now_us}
             mended = {"state": "enabled", "reason": None} if held.state == "broken" else {}
+            if held.spec_hash != spec_hash:
+                # What came before was accounted for under the old schedule; the new one was not in force then.
+                changed["cursor_us"] = max(held.cursor_us, cursor_us)
             if held.spec_hash != spec_hash or mended:
                 connection.execute(update(jobs).where(jobs.c.name == name).values(**changed, **mended))
 
