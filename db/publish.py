@@ -7,7 +7,6 @@ from sqlalchemy import Engine
 
 from db import outputs
 from db.columns import Columns, length, take
-from db.entities import Shape, json_values
 from db.errors import Lost, Superseded
 from db.mirror import Mirror
 from db.output_spec import OutputSpec
@@ -132,6 +131,8 @@ def groups(rows: Columns, key: str) -> Iterator[tuple[Any, int, int]]:
 
 def json_entities(spec: OutputSpec, version: int, at: str, rows: Columns) -> Iterator[tuple[str, bytes]]:
     """(key, JSON) of each entity, its items in the output's order, the newest ones only where it says so."""
+    from db.entities import Shape, json_values
+
     item = spec.item or spec.row_key[-1]
     known = {spec.key, item, spec.score, spec.order if spec.order == "rank" else None}
     why = {name: kind for name, kind in spec.columns.items() if name not in known}
