@@ -83,7 +83,8 @@ class Build:
     fence: int | None
     version: int = 0
     base: int = 0
-    full: bool = True
+    build: str = "full"
+    restores: int | None = None
     inserted: int = 0
     closed: int = 0
     batch: int = FIRST_BATCH
@@ -173,7 +174,7 @@ class Build:
     def write(self, columns: Columns, only: Sequence[Any] | None = None) -> None:
         """Writes what differs from the current version. `only`: these keys alone are replaced."""
         columns = sort_rows(self._checked(columns, only), self.spec.row_key)
-        self.full = self.full and only is None
+        self.build = self.build if only is None else "partial"
         parts = self._ranges(columns) if only is None else self._key_lists(columns, only)
         for current, new in parts:
             inserted, closed = changed_rows(current, new, self.spec.row_key, self.spec.compared)
@@ -282,7 +283,8 @@ class Build:
                 "version": self.version,
                 "run_id": self.run_id,
                 "fence": self.fence,
-                "build": "full" if self.full else "partial",
+                "build": self.build,
+                "restores": self.restores,
                 "rows": rows,
                 "changed": self.inserted + self.closed,
                 "built_at": built_at,
@@ -292,7 +294,28 @@ class Build:
         return Published(self.spec.name, self.version, rows, self.inserted + self.closed)
 
 
-NOTHING_PUBLISHED = {"version": 0, "allocated": 0, "mirrored": 0}
+NOTHING_PUBLISHED = {"version": 0, "allocated": 0, "mirrored": 0, "kept_from": 0}
+
+
+def rollback(engine: Engine, name: str, built_at: str) -> Published:
+    """Publishes a new version with the content of the last full one before the current, or before the one restored.
+
+    Raises OutputError when there is none whose rows are still kept.
+    """
+    spec, row = find(engine, name)
+    current = publication(engine, name, row.version)
+    before = row.version if current is None or current.restores is None else current.restores
+    with transactions.read(engine) as connection:
+        full = (publications.c.output == name, publications.c.build == "full", publications.c.version < before)
+        query = select(publications).where(*full).order_by(publications.c.version.desc())
+        target = connection.execute(query).first()
+    if target is None or target.version < row.kept_from:
+        raise OutputError(f"output {name}: there is no full version before {before} whose rows are still kept")
+    build = Build(engine, spec, None, None, build="rollback", restores=target.version)
+    build.begin()
+    build.write(read_rows(engine, spec, target.version))
+    with transactions.write(engine) as connection:
+        return build.publish(connection, built_at, target.config_digest)
 
 
 def reset(engine: Engine, name: str) -> None:
@@ -316,6 +339,9 @@ def oldest_kept(engine: Engine, name: str, current: int, cutoff: str | None) -> 
 
 def prune(engine: Engine, spec: OutputSpec, oldest: int) -> int:
     """Deletes rows that no version from `oldest` on shows, in short batches; returns how many."""
+    with transactions.write(engine) as connection:
+        where = (outputs.c.name == spec.name, outputs.c.kept_from < oldest)
+        connection.execute(update(outputs).where(*where).values(kept_from=oldest))
     table = table_of(spec)
     keys = [table.c[name] for name in (*spec.row_key, "since")]
     at = [column == bindparam(f"at_{column.name}") for column in keys]

@@ -102,6 +102,8 @@ runs = Table(
     UniqueConstraint("job", "slot_key"),
     #: Serves the claim: what is due or expired, by state.
     Index("ix_runs_state_due", "state", "due_us"),
+    #: Serves the search for the row of a slot.
+    Index("ix_runs_job_slot", "job", "slot_us"),
     #: Serves `runs list --job` and the search for runs in the way (overlap).
     Index("ix_runs_job_state", "job", "state"),
     sqlite_autoincrement=True,
@@ -140,6 +142,8 @@ outputs = Table(
     Column("allocated", BigInteger, nullable=False, default=0),
     #: The version whose rows are being written, invisible; only its writer may go on. Null: nobody writes.
     Column("building", BigInteger),
+    #: The oldest version whose rows have not been thrown away.
+    Column("kept_from", BigInteger, nullable=False, default=0),
     #: The version that Redis is known to hold whole.
     Column("mirrored", BigInteger, nullable=False, default=0),
 )
@@ -151,8 +155,10 @@ publications = Table(
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("run_id", BigInteger),
     Column("fence", BigInteger),
-    #: full: the whole output was computed; partial: some keys only. Rollbacks go back to full ones.
+    #: full: the whole output was computed; partial: some keys only; rollback. Rollbacks go back to full ones.
     Column("build", String(16), nullable=False),
+    #: Of a rollback: the full version whose content it has again.
+    Column("restores", BigInteger),
     Column("rows", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
     Column("built_at", String(32), nullable=False),

@@ -8,7 +8,9 @@ import click
 from clockmill.cli.show import json_option, mill, print_json, table
 from clockmill.errors import UsageError
 from clockmill.reading import entity, mutual_friends
+from clockmill.slots import iso
 from db import outputs
+from db.publish import mirror_output
 
 
 @click.group("outputs")
@@ -89,8 +91,6 @@ def mutual(a: str, b: str, as_json: bool) -> None:
 @click.argument("output", required=False)
 def republish(output: str | None) -> None:
     """Write OUTPUT, or all outputs, to Redis again from SQL."""
-    from db.publish import mirror_output
-
     held = mill()
     mirror, reason = held.mirror_or_reason()
     if mirror is None:
@@ -98,6 +98,20 @@ def republish(output: str | None) -> None:
     for name in [output] if output else list(outputs.known(held.engine)):
         outputs.find(held.engine, name)
         click.echo(f"{name}: {mirror_output(held.engine, mirror, name, whole=True):,} entities written", err=True)
+
+
+@outputs_command.command("rollback", epilog="Example: clockmill outputs rollback recommendations")
+@click.argument("output")
+def rollback(output: str) -> None:
+    """Publish OUTPUT as it was at its last full build before the current one, as a new version."""
+    held = mill()
+    published = outputs.rollback(held.engine, output, iso(held.now()))
+    click.echo(f"{output}: version {published.version}, {published.rows:,} rows, {published.changed:,} changed", err=True)
+    mirror, reason = held.mirror_or_reason()
+    if mirror is None:
+        click.echo(f"Redis is not written: {reason}", err=True)
+    else:
+        mirror_output(held.engine, mirror, output)
 
 
 @outputs_command.command("reset", epilog="Example: clockmill outputs reset recommendations --yes")

@@ -65,6 +65,7 @@ def upgrade() -> None:
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("allocated", sa.BigInteger(), nullable=False),
         sa.Column("building", sa.BigInteger(), nullable=True),
+        sa.Column("kept_from", sa.BigInteger(), nullable=False),
         sa.Column("mirrored", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_outputs")),
     )
@@ -75,6 +76,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.BigInteger(), nullable=True),
         sa.Column("fence", sa.BigInteger(), nullable=True),
         sa.Column("build", sa.String(length=16), nullable=False),
+        sa.Column("restores", sa.BigInteger(), nullable=True),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("changed", sa.BigInteger(), nullable=False),
         sa.Column("built_at", sa.String(length=32), nullable=False),
@@ -119,5 +121,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("job", "slot_key", name=op.f("uq_runs_job")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_runs_job_slot", "runs", ["job", "slot_us"], unique=False)
     op.create_index("ix_runs_job_state", "runs", ["job", "state"], unique=False)
     op.create_index("ix_runs_state_due", "runs", ["state", "due_us"], unique=False)
