@@ -17,7 +17,7 @@ from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill, specification
 from clockmill.runner import Runner
 from clockmill.schedule import Schedule
-from clockmill.slots import Plan, instant, iso, micros, plan, slot_key
+from clockmill.slots import instant, iso, micros, plan, slot_key
 from db.ledger import RENEW_S, Claim, Ending, NewRun, Verdict
 from db.tables import Record
 
@@ -44,12 +44,11 @@ def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = 
     `since`: a new or changed job's slots count from there instead of from now.
     """
     text, digest = specification(spec)
-    row = mill.ledger.job(spec.name)
-    if row is not None and row.spec_hash != digest:
+    while (row := mill.ledger.job(spec.name)) is not None and row.spec_hash != digest:
         before = JobSpec.from_identity(spec.name, json.loads(row.spec_json))
         old_schedule = mill.schedule(before)
-        if old_schedule:
-            _advance(mill, before, old_schedule, row, now, "schedule")
+        if old_schedule is None or not _advance(mill, before, old_schedule, row, now, "schedule"):
+            break
     mill.ledger.activate(spec.name, text, digest, cursor_us=micros(since or now), now_us=micros(now))
 
 
@@ -62,15 +61,17 @@ def advance(mill: Mill, spec: JobSpec, schedule: Schedule, now: datetime, trigge
     return True
 
 
-def _advance(mill: Mill, spec: JobSpec, schedule: Schedule, row: Record, now: datetime, trigger: str) -> Plan:
-    """Another process that moves the cursor meanwhile records the same slots: nothing is left to do then."""
-    paused = row.state == "paused"
-    steps = plan(spec, schedule, instant(row.cursor_us), now, paused=paused, trigger=trigger)
-    if steps.rows:
-        mill.ledger.advance(
-            spec.name, row.spec_hash, row.cursor_us, micros(steps.cursor), steps.rows, now_us=micros(now)
-        )
-    return steps
+def _advance(mill: Mill, spec: JobSpec, schedule: Schedule, row: Record, now: datetime, trigger: str) -> bool:
+    """False when no slot has come since the cursor. Another process that moves it meanwhile records the same slots."""
+    ledger, cursor, paused = mill.ledger, instant(row.cursor_us), row.state == "paused"
+    recorded = ledger.recorded_ahead(spec.name, row.cursor_us, micros(now))
+    ahead = {instant(us) for us in recorded}
+    steps = plan(spec, schedule, cursor, now, paused=paused, trigger=trigger, recorded=ahead)
+    if steps.cursor == cursor:
+        return False
+    new_us = micros(steps.cursor)
+    ledger.advance(spec.name, row.spec_hash, row.cursor_us, new_us, steps.rows, micros(now), recorded)
+    return True
 
 
 def manual_run(

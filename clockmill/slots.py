@@ -1,10 +1,12 @@
 """From the clock to the ledger: which slots have come, and what is to become of each. No clock is asked here."""
 
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
 
+from clockmill.durations import format_duration
 from clockmill.job_spec import JobSpec
 from clockmill.schedule import Schedule
 from db.ledger import NewRun
@@ -45,21 +47,34 @@ class Plan:
     cursor: datetime
 
 
-def plan(spec: JobSpec, schedule: Schedule, cursor: datetime, now: datetime, *, paused: bool, trigger: str) -> Plan:
-    """Every slot in (cursor, now], each as a row of its own or, where nothing runs, several consecutive ones as one."""
-    slots = list(islice(schedule.between(cursor, now), SLOTS_AT_ONCE))
+def plan(
+    spec: JobSpec,
+    schedule: Schedule,
+    cursor: datetime,
+    now: datetime,
+    *,
+    paused: bool,
+    trigger: str,
+    recorded: Collection[datetime] = (),
+) -> Plan:
+    """Every slot in (cursor, now], each as a row of its own or, where nothing runs, several consecutive ones as one.
+
+    `recorded`: slots that have a row already, because somebody asked for them before the cursor came by.
+    """
+    passed = list(islice(schedule.between(cursor, now), SLOTS_AT_ONCE))
+    slots = [slot for slot in passed if slot not in recorded]
     if not slots:
-        return Plan([], cursor)
+        return Plan([], passed[-1] if passed else cursor)
     if paused:
-        return Plan([_unrun(slots, "skipped", "paused", trigger)], slots[-1])
+        rows = [_unrun(some, "skipped", "paused", trigger) for some in _consecutive(slots, recorded)]
+        return Plan(rows, passed[-1])
     chosen, older, late = _choose(spec, schedule, slots, now)
     rows = [_due(spec, schedule, slot, now, trigger) for slot in chosen]
-    if older:
-        reason = f"older than the catch-up window of {window(spec, schedule, older[-1])}"
-        rows.append(_unrun(older, "missed", reason, trigger))
-    for run in _consecutive(late, chosen):
-        rows.append(_unrun(run, "coalesced", None, trigger, into=slot_key(_into(spec, chosen))))
-    return Plan(rows, slots[-1])
+    for some in _consecutive(older, recorded):
+        rows.append(_unrun(some, "missed", _why_missed(spec, schedule, some[-1], now), trigger))
+    for some in _consecutive(late, [*chosen, *recorded]):
+        rows.append(_unrun(some, "coalesced", None, trigger, into=slot_key(chosen[-1])))
+    return Plan(rows, passed[-1])
 
 
 def window(spec: JobSpec, schedule: Schedule, slot: datetime) -> timedelta:
@@ -86,15 +101,20 @@ def _choose(
     return run, outside, [slot for slot in inside if slot not in run]
 
 
-def _into(spec: JobSpec, chosen: list[datetime]) -> datetime:
-    return chosen[0] if spec.catch_up == "earliest" else chosen[-1]
+def _why_missed(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime) -> str:
+    if spec.catch_up == "none":
+        return "nothing ran when it came, and catch_up = none"
+    allowed = window(spec, schedule, slot)
+    if now - slot <= allowed:
+        return f"catch_up = all runs the newest {CATCH_UP_MAX} slots"
+    return f"older than the catch-up window of {format_duration(allowed)}"
 
 
-def _consecutive(slots: list[datetime], chosen: list[datetime]) -> Iterator[list[datetime]]:
-    """The slots in groups that no running slot divides."""
-    before = [slot for slot in slots if not chosen or slot < chosen[0]]
-    after = [slot for slot in slots if chosen and slot > chosen[0]]
-    yield from (group for group in (before, after) if group)
+def _consecutive(slots: list[datetime], between: Collection[datetime]) -> list[list[datetime]]:
+    """The slots in groups that no other slot divides: a row with first and last stands for what lies between them."""
+    walls = sorted(between)
+    groups = groupby(slots, key=lambda slot: bisect(walls, slot))
+    return [list(group) for _, group in groups]
 
 
 def _due(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime, trigger: str) -> NewRun:

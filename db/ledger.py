@@ -6,7 +6,7 @@ read back from the row, locked, because row counts of some databases say how man
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -134,15 +134,37 @@ class Ledger:
 
     # -- recording ----------------------------------------------------------------------------------------------
 
-    def advance(self, name: str, spec_hash: str, old_us: int, new_us: int, rows: Iterable[NewRun], now_us: int) -> bool:
-        """Moves the cursor and records the slots it passes, in one transaction.
+    def recorded_ahead(self, name: str, after_us: int, upto_us: int) -> set[int]:
+        """Slots in (after, upto] that have a row though the cursor has not passed them."""
+        with transactions.read(self.engine) as connection:
+            return self._recorded_ahead(connection, name, after_us, upto_us)
 
-        False, and nothing written, when another process moved it first or the job has another specification.
+    @staticmethod
+    def _recorded_ahead(connection: Connection, name: str, after_us: int, upto_us: int) -> set[int]:
+        values = {"job": name, "after": after_us, "upto": upto_us}
+        return set(connection.execute(sql.RECORDED_AHEAD, values).scalars())
+
+    def advance(
+        self,
+        name: str,
+        spec_hash: str,
+        old_us: int,
+        new_us: int,
+        rows: Iterable[NewRun],
+        now_us: int,
+        recorded: Collection[int] = (),
+    ) -> bool:
+        """Moves the cursor and records the slots it passes, in one transaction; `recorded` have their rows already.
+
+        False, and nothing written, when another process moved it or recorded a slot first, or the job has another
+        specification.
         """
 
         def work(connection: Connection) -> bool:
             held = connection.execute(sql.LOCK_JOB, {"job": name}).first()
             if held is None or held.cursor_us != old_us or held.spec_hash != spec_hash:
+                return False
+            if self._recorded_ahead(connection, name, old_us, new_us) != {us for us in recorded if us <= new_us}:
                 return False
             self._record(connection, name, rows, now_us)
             connection.execute(sql.MOVE_CURSOR, {"job": name, "old": old_us, "new": new_us})

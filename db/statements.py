@@ -55,6 +55,14 @@ RUN_COVERING = select(runs).where(
     runs.c.slot_count > 1,
 )
 
+#: Slots that got a row before the cursor came by: somebody asked for them by their time.
+RECORDED_AHEAD = select(runs.c.slot_us).where(
+    runs.c.job == bindparam("job"),
+    runs.c.slot_us > bindparam("after"),
+    runs.c.slot_us <= bindparam("upto"),
+    runs.c.slot_key.startswith("c:"),
+)
+
 #: Whoever held this lease has lost it: by the lease clock, or with the boot it counted in.
 LEASE_OVER = or_(runs.c.lease_us < bindparam("lost_before"), runs.c.boot_id != bindparam("boot"))
 

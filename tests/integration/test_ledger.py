@@ -112,6 +112,15 @@ def test_coalesced_slots_name_the_run_that_stands_for_them(ledger):
     assert ledger.run_covering("mill", 6) is None
 
 
+def test_a_slot_that_was_asked_for_ahead_of_the_cursor_is_known_to_whoever_moves_it(ledger):
+    ledger.record("mill", queued("c:a", slot_us=NOON + 30), NOON)
+    assert not ledger.advance("mill", "h1", NOON, NOON + 60, [queued("c:b", slot_us=NOON + 60)], NOON)
+    assert ledger.recorded_ahead("mill", NOON, NOON + 60) == {NOON + 30}
+    assert ledger.recorded_ahead("mill", NOON + 30, NOON + 60) == set()
+    rows = [queued("c:b", slot_us=NOON + 60)]
+    assert ledger.advance("mill", "h1", NOON, NOON + 60, rows, NOON, recorded={NOON + 30, NOON + 90})
+
+
 # -- activation
 
 
