@@ -16,6 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from clockmill.doors import SCHEDULERS, activate, advance
 from clockmill.errors import ClockmillError
 from clockmill.executors import Executors
+from clockmill.health import Health
 from clockmill.housekeeping import House
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
@@ -57,6 +58,7 @@ class Scheduler:
         self.workers = workers
         self.runner = Runner(mill, executors)
         self.keeper = House(mill)
+        self.health = Health(mill.config.var / "status", mill.host, mill.now())
         self.schedules: dict[str, tuple[JobSpec, Schedule]] = {}
         self.timer = BackgroundScheduler(
             executors={"default": TimerThreads(2)},
@@ -73,7 +75,8 @@ class Scheduler:
     def run(self) -> None:
         """Until SIGTERM or Ctrl-C: keep time, hand out runs, keep house."""
         self.start()
-        self.stopping.wait()
+        while not self.stopping.wait(POLL_S):
+            self.health.report(self.mill.now(), jobs=len(self.schedules), workers=self.workers, busy=self.busy)
         self.stop()
 
     def start(self) -> None:
@@ -88,6 +91,7 @@ class Scheduler:
     def stop(self) -> None:
         """No new runs; running ones end by themselves within DRAIN_S, or are ended and left to another daemon."""
         log.info("stopping: %d runs in progress", self.busy)
+        self.health.close()
         self.timer.shutdown(wait=True)
         patience = threading.Timer(DRAIN_S, self.runner.leases.stop_all, ("the scheduler stopped", True))
         patience.start()
@@ -127,6 +131,7 @@ class Scheduler:
     def poll(self) -> None:
         self._survive("poll", self.catch_up)
         self.dispatch()
+        self.health.beat(self.mill.now())
 
     def dispatch(self) -> None:
         """Claims due runs for the workers that are free."""

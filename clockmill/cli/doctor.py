@@ -1,8 +1,10 @@
 """clockmill doctor: what is there, what is missing, what to do about it."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -115,6 +117,17 @@ def _disk(held: Mill) -> Iterator[Finding]:
 
 
 def _scheduler(held: Mill) -> Iterator[Finding]:
+    yield from _stuck(held)
     alive = held.ledger.holders(SCHEDULERS)
     says = f"{len(alive)} running" if alive else "none is running; start one (clockmill up) or install cron lines"
     yield Finding("ok" if alive else "warning", "scheduler", says)
+
+
+def _stuck(held: Mill) -> Iterator[Finding]:
+    """Status files that a scheduler of this host left behind, or in which it says that it is not well."""
+    for path in sorted((held.config.var / "status").glob("*.json")):
+        status = json.loads(path.read_text(encoding="utf-8"))
+        if not Path(f"/proc/{status['pid']}").exists():
+            yield Finding("warning", "scheduler", f"{path} is of a process that died; remove it when you know why")
+        elif not status["healthy"]:
+            yield Finding("problem", "scheduler", f"process {status['pid']} is stuck since {status['beat_at']}: {path}")
