@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -17,10 +18,13 @@ from clockmill.mill import Mill
 from clockmill.slots import instant, iso, micros
 from db.errors import DatabaseUnavailable, Fenced
 from db.lease_clock import boot_micros
-from db.ledger import Claim, Ending, Verdict
+from db.ledger import MAX_LOST, Claim, Ending, Verdict
+from db.redis_server import kept_open
 
 #: The longest wait between two attempts.
 LONGEST_BACKOFF = timedelta(hours=1)
+#: More would leave what a timedelta can hold; a millisecond doubled so often is past the longest wait.
+MOST_DOUBLINGS = 22
 #: Progress reaches the ledger at most so often.
 PROGRESS_S = 1.0
 #: An ending that cannot be written for want of the database is tried again so often, so many times.
@@ -67,7 +71,8 @@ class Runner:
 
         self.leases.hold(claim, end, claimed_at_us)
         try:
-            ended = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
+            with self._redis(spec):
+                ended = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
             return self._settle(claim, spec, ended, watch)
         finally:
             self.leases.release(claim)
@@ -90,14 +95,20 @@ class Runner:
 
     # -- while it runs
 
+    def _redis(self, spec: JobSpec) -> AbstractContextManager[None]:
+        """Keeps the embedded Redis for a job that writes to it. Started by the job it would die with the job's tree."""
+        if self.mill.config.table("redis")["url"] != "embedded" or not any(output.redis for output in spec.outputs):
+            return nullcontext()
+        return kept_open(self.mill.config.var)
+
     def _hear(self, claim: Claim, watch: Watch, message: Mapping[str, Any]) -> None:
         if "reason" in message:
-            watch.reason = str(message["reason"])
+            watch.reason = storable(message["reason"])
         elif "pid" in message:
             self._try(lambda: self.mill.ledger.place(claim, message["pid"], message["pid_start"]))
         elif time.monotonic() - watch.told_at >= PROGRESS_S:
             watch.told_at = time.monotonic()
-            self._try(lambda: self.mill.ledger.progress(claim, message["progress"], str(message["note"])))
+            self._try(lambda: self.mill.ledger.progress(claim, message["progress"], storable(message["note"])))
         if watch.listener:
             watch.listener(message)
 
@@ -142,20 +153,22 @@ def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: in
     if watch.stopped == "cancelled":
         return Ending("cancelled", "cancelled by a person or a later run", ended.code, ended.signal, report=report)
     if ended.cause in ("orphaned", "cancel"):
-        return _lost(spec, ended, watch.stopped or "its process was lost", now_us)
+        return _lost(claim, spec, ended, watch.stopped or "its process was lost", now_us)
     reason = _reason(spec, ended, watch)
     state = "timed_out" if ended.cause == "timeout" else "failed"
     used = claim.attempt - claim.lost
     if used > spec.retries:
         return Ending(state, reason, ended.code, ended.signal, report=report)
-    wait = min(spec.backoff * 2 ** (used - 1), LONGEST_BACKOFF)
+    wait = min(spec.backoff * 2 ** min(used - 1, MOST_DOUBLINGS), LONGEST_BACKOFF)
     due = now_us + micros(instant(0) + wait)
     return Ending("retry_wait", f"{reason}; attempt {used + 1} follows", ended.code, ended.signal, due, state)
 
 
-def _lost(spec: JobSpec, ended: Exit, why: str, now_us: int) -> Ending:
+def _lost(claim: Claim, spec: JobSpec, ended: Exit, why: str, now_us: int) -> Ending:
     if spec.on_lost == "fail":
         return Ending("lost", f"{why}; on_lost = fail forbids to run it again", ended.code, ended.signal)
+    if claim.lost + 1 >= MAX_LOST:
+        return Ending("lost", f"{why}; that was lost attempt {claim.lost + 1}", ended.code, ended.signal)
     return Ending("retry_wait", why, ended.code, ended.signal, now_us, "lost")
 
 
@@ -169,6 +182,11 @@ def _reason(spec: JobSpec, ended: Exit, watch: Watch) -> str:
     if ended.code == 0:
         return "its process ended before the job returned"
     return f"exit code {ended.code}"
+
+
+def storable(text: object) -> str:
+    """A text that every database takes: PostgreSQL refuses NUL, and none knows half a surrogate pair."""
+    return str(text).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
 def environment(claim: Claim) -> dict[str, str]:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -136,6 +136,15 @@ def open_embedded(var: Path, idle_s: float = IDLE_S) -> str:
     after its last client; the `idle_s` of the one who started it counts. Raises RedisUnavailable.
     """
     return f"unix://{quote(str(_open(var, idle_s)))}"
+
+
+@contextmanager
+def kept_open(var: Path) -> Iterator[None]:
+    """Inside, the embedded server is there and stays, however long nobody else uses it; nothing if it cannot start."""
+    with ExitStack() as stack:
+        with suppress(RedisUnavailable, OSError):
+            stack.enter_context(redis_keeper.Connection(_open(var, IDLE_S), ANSWER_S))
+        yield
 
 
 def _open(var: Path, idle_s: float) -> Path:
