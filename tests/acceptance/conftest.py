@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -108,6 +109,8 @@ class Home:
         self.command = binaries / "clockmill"
         self.database = folder / "var" / "clockmill.db"
         self.elsewhere = folder.parent / "elsewhere"
+        #: A number that no other process has on its command line: `sleep {mark}` can be told from every other.
+        self.mark = str(40_000_000 + uuid.uuid4().int % 10_000_000)
         self.started: list[Started] = []
         for made in (folder, self.elsewhere):
             made.mkdir()
@@ -181,13 +184,12 @@ class Home:
             time.sleep(0.05)
         return found
 
-    @staticmethod
-    def alive(word: str) -> list[int]:
-        """The living processes with this word on their command line."""
+    def alive(self) -> list[int]:
+        """The living processes with `mark` on their command line."""
         found = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                if entry.name.isdigit() and word.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                if entry.name.isdigit() and self.mark.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
         return found
 

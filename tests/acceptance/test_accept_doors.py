@@ -22,12 +22,13 @@ def test_a_slot_in_the_future_is_a_usage_error(clockmill):
 
 
 def test_a_run_that_overstays_is_killed_with_all_its_children_and_exits_124(clockmill):
-    script = "sleep 40419 & setsid sleep 40419 & sleep 40419"
+    long = f"sleep {clockmill.mark}"
+    script = f"{long} & setsid {long} & {long}"
     clockmill.configure(f'[jobs.slow]\ncommand = ["sh", "-c", "{script}"]\ntimeout = "1s"')
     clockmill("run", "slow", code=124)
     (run,) = clockmill.runs("slow")
     assert (run["state"], run["reason"]) == ("timed_out", "timed out after 1 s")
-    assert clockmill.alive("40419") == []
+    assert clockmill.alive() == []
 
 
 def test_a_failed_attempt_is_followed_by_others_after_growing_waits(clockmill):
@@ -53,7 +54,7 @@ def test_a_run_that_uses_up_its_retries_has_failed_with_its_last_reason(clockmil
 
 
 def test_a_second_run_is_skipped_while_the_first_is_running(clockmill):
-    clockmill.configure('[jobs.long]\ncommand = ["sleep", "40420"]')
+    clockmill.configure(f'[jobs.long]\ncommand = ["sleep", "{clockmill.mark}"]')
     first = clockmill.start("run", "long")
     running = clockmill.wait_for_run("long", "running")
     second = clockmill("run", "long", code=75)
@@ -62,11 +63,13 @@ def test_a_second_run_is_skipped_while_the_first_is_running(clockmill):
     clockmill("runs", "cancel", running["run_id"])
     first.end(1)
     assert [run["state"] for run in clockmill.runs("long")] == ["skipped", "cancelled"]
-    assert clockmill.alive("40420") == []
+    assert clockmill.alive() == []
 
 
 def test_force_runs_beside_a_running_one(clockmill):
-    clockmill.configure('[jobs.long]\ncommand = ["sh", "-c", "test -e second || { touch second; sleep 40421; }"]')
+    clockmill.configure(
+        f'[jobs.long]\ncommand = ["sh", "-c", "test -e second || {{ touch second; sleep {clockmill.mark}; }}"]'
+    )
     first = clockmill.start("run", "long")
     clockmill.wait_until((clockmill.folder / "second").exists)
     clockmill("run", "long", "--force")
