@@ -28,7 +28,6 @@ TABLES: dict[str, Table] = {
         "namespace": (str, "app", "the {ns} of Redis keys"),
         "workers": (int, 4, "runs at once in one scheduler process"),
         "job_folders": (list, [], "folders whose *.py files declare jobs, relative to this file"),
-        "keep_days": (int, 90, "runs, attempts and their logs are kept so many days"),
     },
     **FETCH_TABLES,
 }
@@ -54,6 +53,9 @@ JOB: Table = {
     "priority": (int, None, "higher runs first"),
     "on_lost": (str, None, "rerun or fail when the worker died"),
     "executor": (str, None, "process or thread"),
+    "keep_for": (Duration, None, "ended runs and their logs are kept so long; by default 90d"),
+    "keep_runs": (int, None, "and so many of them; by default 10000"),
+    "keep_log_mb": (int, None, "and so many megabytes of their logs; by default 200"),
     "params": (dict, None, "the job's parameters"),
 }
 SOURCE: Table = {

@@ -7,11 +7,11 @@ import logging
 import time
 from datetime import timedelta
 
+from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
 from clockmill.slots import iso, micros
-from db import outputs
+from db import outputs, retention
 from db.errors import RedisUnavailable
-from db.ledger import Ledger
 from db.mirror import Mirror
 from db.publish import mirror_output
 
@@ -59,16 +59,24 @@ class House:
             oldest = outputs.oldest_kept(self.mill.engine, name, row.version, cutoff)
             if gone := outputs.prune(self.mill.engine, spec, oldest):
                 log.info("%s: %d rows of past versions deleted", name, gone)
-        self._prune_runs(
-            self.mill.ledger, micros(now - timedelta(days=self.mill.config.table("scheduler")["keep_days"]))
-        )
+        for job in self.mill.ledger.jobs():
+            self._prune_job(job.name)
 
-    def _prune_runs(self, ledger: Ledger, before_us: int) -> None:
+    def _prune_job(self, job: str) -> None:
+        spec = self.mill.registry.jobs.get(job) or JobSpec(job)
+        before = micros(self.mill.now() - spec.keep_for)
         gone = 1
         while gone:
-            gone, logs = ledger.prune(before_us)
+            gone, logs = retention.prune_runs(self.mill.engine, job, before, spec.keep_runs)
             for name in logs:
                 self.mill.log_path(name).unlink(missing_ok=True)
+        room = spec.keep_log_mb * 1_000_000
+        for name in retention.logs(self.mill.engine, job):
+            path = self.mill.log_path(name)
+            # Of several hosts each has its own logs; what is not here is not counted here.
+            room -= path.stat().st_size if path.exists() else 0
+            if room < 0:
+                path.unlink(missing_ok=True)
 
 
 def make_up(mill: Mill, mirror: Mirror) -> list[str]:

@@ -60,6 +60,10 @@ class JobSpec:
     priority: int = 0
     on_lost: str = "rerun"
     executor: str = "process"
+    #: Ended runs are kept so long, and so many of them; their logs so many megabytes, the newest.
+    keep_for: timedelta = timedelta(days=90)
+    keep_runs: int = 10_000
+    keep_log_mb: int = 200
     params: Mapping[str, Any] = field(default_factory=dict)
     #: The values a parameter may have, where only some make sense.
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -76,6 +80,8 @@ class JobSpec:
                 raise ConfigError(f'job {self.name}: {key} = "{getattr(self, key)}"; allowed: {", ".join(words)}')
         if self.timeout <= timedelta(0):
             raise ConfigError(f"job {self.name}: timeout must be longer than 0 s")
+        if self.keep_runs < 1 or self.keep_log_mb < 0:
+            raise ConfigError(f"job {self.name}: keep_runs must be 1 or more, keep_log_mb 0 or more")
         if self.retries < 0:
             raise ConfigError(f"job {self.name}: retries = {self.retries}; allowed: 0 and up")
 
@@ -177,6 +183,9 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "priority": int,
     "on_lost": str,
     "executor": str,
+    "keep_for": _duration,
+    "keep_runs": int,
+    "keep_log_mb": int,
 }
 
 

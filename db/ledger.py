@@ -508,20 +508,6 @@ class Ledger:
             rows = connection.execute(select(leases).where(leases.c.name.startswith(prefix)))
             return [row.holder for row in rows if not self.clock.expired(row.lease_us, row.boot_id, now)]
 
-    def prune(self, before_us: int, limit: int = 500) -> tuple[int, list[str]]:
-        """Deletes some runs that ended before, with their attempts: how many, and the names of their logs."""
-
-        def work(connection: Connection) -> tuple[int, list[str]]:
-            old = select(runs.c.run_id).where(runs.c.ended_us < before_us).order_by(runs.c.run_id).limit(limit)
-            ids = list(connection.execute(old).scalars())
-            logs = connection.execute(select(attempts.c.log).where(attempts.c.run_id.in_(ids))).scalars()
-            names = [name for name in logs if name]
-            connection.execute(attempts.delete().where(attempts.c.run_id.in_(ids)))
-            connection.execute(runs.delete().where(runs.c.run_id.in_(ids)))
-            return len(ids), names
-
-        return transactions.in_write(self.engine, work)
-
     # -- reading ------------------------------------------------------------------------------------------------
 
     def run(self, run_id: int) -> Record | None:
