@@ -116,7 +116,7 @@ def counter(name: str, key: str | int = "total") -> float | None:
     mill = _mill()
     try:
         if mill.mirror is not None:
-            value: Any = mill.mirror.read_hash(f"counter:{name}").get(str(key))
+            value = mill.mirror.read_field(f"counter:{name}", key)
             if value is not None:
                 return float(value)
     except RedisUnavailable:

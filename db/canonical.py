@@ -19,10 +19,9 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.dialects import mysql
-from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
+from db.bytewise import Bytewise
 from db.errors import SchemaError
 from db.tables import canonical as registry
 
@@ -101,13 +100,11 @@ def register(connection: Connection, source: str, kinds: Mapping[str, IdKind], r
     connection.execute(registry.insert().values(row))
 
 
-def canonical_table(
-    source: str, kinds: Mapping[str, IdKind], dialect: Dialect, name: str = "", temporary: bool = False
-) -> Table:
+def canonical_table(source: str, kinds: Mapping[str, IdKind], name: str = "", temporary: bool = False) -> Table:
     """The definition of a source's own table, or of another table of the same columns."""
     shape = CANONICAL[source]
     columns = [
-        Column(c, _type(kind, kinds.get(c), c in shape.key, dialect), primary_key=c in shape.key, autoincrement=False,
+        Column(c, _type(kind, kinds.get(c), c in shape.key), primary_key=c in shape.key, autoincrement=False,
                nullable=c not in shape.required)
         for c, kind in shape.columns.items()
     ]  # fmt: skip
@@ -125,10 +122,10 @@ def _need_registry(connection: Connection) -> None:
         raise SchemaError(f'the table "{registry.name}" is missing; run `clockmill db upgrade`')
 
 
-def _type(kind: Kind, ids: IdKind | None, in_key: bool, dialect: Dialect) -> TypeEngine[Any]:
+def _type(kind: Kind, ids: IdKind | None, in_key: bool) -> TypeEngine[Any]:
     match kind:
         case "id" if ids == "text":
-            return _bytewise(ID_LENGTH, dialect)
+            return Bytewise(ID_LENGTH)
         case "id" | "int":
             return BigInteger()
         case "float":
@@ -138,14 +135,4 @@ def _type(kind: Kind, ids: IdKind | None, in_key: bool, dialect: Dialect) -> Typ
         case "time":
             return String(32)
         case "text":
-            return _bytewise(URL_LENGTH, dialect) if in_key else Text()
-
-
-def _bytewise(length: int, dialect: Dialect) -> TypeEngine[Any]:
-    if dialect.name == "postgresql":
-        return String(length, collation="C")
-    if dialect.name in ("mysql", "mariadb"):
-        # Of the bytewise collations only these two tell "a" from "a ".
-        collation = "utf8mb4_nopad_bin" if getattr(dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
-        return mysql.VARCHAR(length, charset="utf8mb4", collation=collation)
-    return String(length)
+            return Bytewise(URL_LENGTH) if in_key else Text()

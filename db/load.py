@@ -180,7 +180,7 @@ def _swap_in_transaction(
     connection: Connection, source: str, columns: Sequence[str], scan: _Scan, batches: Written
 ) -> None:
     """Fills a temporary table, which holds no lock that others wait for, then swaps the content in one transaction."""
-    stage = canonical_table(source, scan.kinds, connection.dialect, f"clockmill_stage_{source}", temporary=True)
+    stage = canonical_table(source, scan.kinds, f"clockmill_stage_{source}", temporary=True)
     connection.execution_options(writing=False)
     try:
         with connection.begin():
@@ -231,7 +231,7 @@ def _make_aside(connection: Connection, source: str, kinds: Kinds, new: str, old
         if own_kinds(connection, source) == kinds:
             connection.exec_driver_sql(f"CREATE TABLE {new} LIKE {source}")
         else:
-            canonical_table(source, kinds, connection.dialect, new).create(connection)
+            canonical_table(source, kinds, new).create(connection)
 
 
 @contextmanager
@@ -249,7 +249,7 @@ def _lock(connection: Connection, source: str) -> Iterator[None]:
 
 def _make_anew(connection: Connection, source: str, kinds: Kinds) -> None:
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {source}")
-    canonical_table(source, kinds, connection.dialect).create(connection)
+    canonical_table(source, kinds).create(connection)
 
 
 def _count(connection: Connection, table: str, most: int | None = None) -> int:

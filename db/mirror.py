@@ -174,6 +174,23 @@ class Mirror:
         """The fields of one hash (`counter:<name>`)."""
         return self._hash(f"{self._root}{key}")
 
+    def read_field(self, key: str, field: str | int) -> str | None:
+        """One field of one hash."""
+        with translated(self._client):
+            value: Any = self._client.hget(f"{self._root}{key}", str(field))
+        return None if value is None else _text(value)
+
+    def read_many(self, shape: str, prefix: str, keys: Sequence[str | int]) -> list[Any]:
+        """Many entities of one shape (json, set, hash) in one exchange, as the readers of one give them."""
+        stem = self._stem(prefix)
+        with translated(self._client):
+            pipe = self._client.pipeline(transaction=False)
+            ask = {"json": pipe.get, "set": pipe.smembers, "hash": pipe.hgetall}[shape]
+            for key in keys:
+                ask(f"{stem}{key}")
+            answers: list[Any] = pipe.execute()
+        return [READ[shape](answer) for answer in answers]
+
     def keys_of(self, prefix: str) -> set[str]:
         """The keys of all entities under a prefix."""
         stem = self._stem(prefix)
@@ -296,6 +313,13 @@ def _joined(stem: str, ids: Iterable[str | int]) -> list[bytes]:
 
 def _longest(names: list[bytes]) -> int:
     return max(map(len, names), default=0)
+
+
+READ: dict[str, Callable[[Any], Any]] = {
+    "json": lambda value: None if value is None else json.loads(value),
+    "set": lambda members: {_text(member) for member in members},
+    "hash": lambda fields: {_text(field): _text(value) for field, value in fields.items()},
+}
 
 
 def _by_weight(items: Iterable[T], weigh: Callable[[T], int], limit: int) -> Iterator[list[T]]:

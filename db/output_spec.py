@@ -11,6 +11,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
+from db.bytewise import Bytewise
 from db.columns import Columns
 from db.errors import OutputError
 from db.tables import metadata as ledger_tables
@@ -100,20 +101,10 @@ def _type(kind: str, in_key: bool) -> TypeEngine[Any]:
     if kind == "float":
         return Double()
     if kind == "text" and in_key:
-        return bytewise(KEY_CHARACTERS)
+        return Bytewise(KEY_CHARACTERS)
     if kind == "time":
         return String(32)
     return Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
-
-
-def bytewise(characters: int) -> TypeEngine[Any]:
-    """A text that compares by its bytes on every database, trailing blanks included."""
-    return (
-        String(characters)
-        .with_variant(String(characters, collation="C"), "postgresql")
-        .with_variant(mysql.VARCHAR(characters, collation="utf8mb4_0900_bin"), "mysql")
-        .with_variant(mysql.VARCHAR(characters, collation="utf8mb4_nopad_bin"), "mariadb")
-    )
 
 
 def table_of(spec: OutputSpec) -> Table:

@@ -1,5 +1,6 @@
 """From committed SQL to Redis: what the mirror holds of an output is made from the rows that readers of SQL see."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -152,3 +153,36 @@ def listed(spec: OutputSpec, rows: Columns) -> Columns:
         return rows
     kept = [np.arange(begin, min(end, begin + spec.newest)) for _, begin, end in groups(rows, spec.key)]
     return take(rows, np.concatenate(kept)) if kept else rows
+
+
+def verify(engine: Engine, mirror: Mirror, name: str) -> list[str]:
+    """Compares what Redis holds of an output with its current version in SQL; a sentence for each difference.
+
+    Versions and times beside the items are not compared: an unchanged entity keeps those it was written with.
+    """
+    spec, row = outputs.find(engine, name)
+    if not spec.redis:
+        return []
+    keys = sorted(outputs.all_keys(engine, spec, row.version))
+    differences = [] if mirror.version(name) == row.version else [f"Redis does not hold version {row.version} whole"]
+    for some, following in _parts(keys):
+        rows = outputs.read_rows(engine, spec, row.version, low=some[0], high=following)
+        wanted = list(_wanted(spec, row.version, rows))
+        held = mirror.read_many(spec.redis, spec.prefix, [key for key, _ in wanted])
+        for (key, value), found in zip(wanted, held, strict=True):
+            if value != (found["items"] if found and spec.redis == "json" else found):
+                differences.append(f"{spec.prefix}:{key} {'differs from SQL' if found else 'is missing'}")
+    stale = mirror.keys_of(spec.prefix) - {str(key) for key in keys}
+    return differences + [f"{spec.prefix}:{key} is in Redis only" for key in sorted(stale)]
+
+
+def _wanted(spec: OutputSpec, version: int, rows: Columns) -> Iterator[tuple[str, Any]]:
+    """(key, what a reader of Redis should find)."""
+    if not length(rows):
+        return
+    if spec.redis == "set":
+        yield from ((key, {str(member) for member in members}) for key, members in sets(spec, rows))
+    elif spec.redis == "hash":
+        yield from hashes(spec, rows)
+    else:
+        yield from ((key, json.loads(value)["items"]) for key, value in json_entities(spec, version, "", rows))

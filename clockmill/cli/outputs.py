@@ -1,16 +1,17 @@
 """clockmill outputs: what was published, read from SQL as an application would."""
 
 import json
+import sys
 from typing import Any
 
 import click
 
+from clockmill.cli import exits
 from clockmill.cli.show import json_option, mill, print_json, table
 from clockmill.errors import UsageError
 from clockmill.reading import entity, mutual_friends
 from clockmill.slots import iso
-from db import outputs
-from db.publish import mirror_output
+from db import outputs, publish
 
 
 @click.group("outputs")
@@ -97,7 +98,29 @@ def republish(output: str | None) -> None:
         raise UsageError(f"Redis is not there to be written: {reason}")
     for name in [output] if output else list(outputs.known(held.engine)):
         outputs.find(held.engine, name)
-        click.echo(f"{name}: {mirror_output(held.engine, mirror, name, whole=True):,} entities written", err=True)
+        click.echo(
+            f"{name}: {publish.mirror_output(held.engine, mirror, name, whole=True):,} entities written", err=True
+        )
+
+
+@outputs_command.command("verify", epilog="Example: clockmill outputs verify")
+@click.argument("output", required=False)
+@json_option
+def verify(output: str | None, as_json: bool) -> None:
+    """Compare Redis with SQL, entity by entity; exit code 1 when they differ."""
+    held = mill()
+    mirror, reason = held.mirror_or_reason()
+    if mirror is None:
+        raise UsageError(f"Redis is not there to be compared: {reason}")
+    names = [output] if output else list(outputs.known(held.engine))
+    found = {name: publish.verify(held.engine, mirror, name) for name in names}
+    if as_json:
+        print_json({"differences": found})
+    else:
+        rows = [(name, len(all), "; ".join(all[:3]) or "same as SQL") for name, all in found.items()]
+        table(("output", "differences", "first"), rows, "nothing was published yet")
+    if any(found.values()):
+        sys.exit(exits.FAILED)
 
 
 @outputs_command.command("rollback", epilog="Example: clockmill outputs rollback recommendations")
@@ -106,12 +129,14 @@ def rollback(output: str) -> None:
     """Publish OUTPUT as it was at its last full build before the current one, as a new version."""
     held = mill()
     published = outputs.rollback(held.engine, output, iso(held.now()))
-    click.echo(f"{output}: version {published.version}, {published.rows:,} rows, {published.changed:,} changed", err=True)
+    click.echo(
+        f"{output}: version {published.version}, {published.rows:,} rows, {published.changed:,} changed", err=True
+    )
     mirror, reason = held.mirror_or_reason()
     if mirror is None:
         click.echo(f"Redis is not written: {reason}", err=True)
     else:
-        mirror_output(held.engine, mirror, output)
+        publish.mirror_output(held.engine, mirror, output)
 
 
 @outputs_command.command("reset", epilog="Example: clockmill outputs reset recommendations --yes")
