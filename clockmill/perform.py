@@ -38,7 +38,7 @@ def perform(mill: Mill, order: Order, tell: Tell) -> int:
         print(f"error: {e}", flush=True)
         tell({"reason": str(e)})
         return FAILED
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         print(traceback.format_exc(), flush=True)
         tell({"reason": f"{type(e).__name__}: {e}"})
         return FAILED

@@ -159,7 +159,7 @@ def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: in
     used = claim.attempt - claim.lost
     if used > spec.retries:
         return Ending(state, reason, ended.code, ended.signal, report=report)
-    wait = min(spec.backoff * 2 ** min(used - 1, MOST_DOUBLINGS), LONGEST_BACKOFF)
+    wait = min(min(spec.backoff, LONGEST_BACKOFF) * 2 ** min(used - 1, MOST_DOUBLINGS), LONGEST_BACKOFF)
     due = now_us + micros(instant(0) + wait)
     return Ending("retry_wait", f"{reason}; attempt {used + 1} follows", ended.code, ended.signal, due, state)
 

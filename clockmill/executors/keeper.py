@@ -29,6 +29,8 @@ GRACE_S = 10.0
 DRAIN_S = 2.0
 #: Told to end the job: gently, or at once.
 CANCEL, KILL = signal.SIGTERM, signal.SIGUSR1
+#: What a keeper answers to; blocked while it is forked, and until it can.
+KEPT_SIGNALS = (signal.SIGCHLD, CANCEL, KILL)
 
 READ_BYTES = 65536
 
@@ -51,11 +53,12 @@ class Keeper:
         process_tree.adopt_orphans()
         wakeup, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, CANCEL, KILL):
+        for number in KEPT_SIGNALS:
             signal.signal(number, self._on_signal)
         output, into = os.pipe2(os.O_CLOEXEC)
         self.child = self._start(body, into, output)
         os.close(into)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, KEPT_SIGNALS)
         self.tell({"pid": self.child, "pid_start": process_tree.start_time(self.child)})
         log = LogFile(Path(self.order.log), echo=2 if self.order.echo else None)
         self._keep(output, wakeup, log)
@@ -73,8 +76,9 @@ class Keeper:
             os.setsid()
             process_tree.die_with_parent()
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, CANCEL, KILL, signal.SIGINT):
+            for number in (*KEPT_SIGNALS, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, KEPT_SIGNALS)
             nothing = os.open(os.devnull, os.O_RDONLY)
             for fd, target in ((nothing, 0), (into, 1), (into, 2)):
                 os.dup2(fd, target)

@@ -13,9 +13,7 @@ class LogFile:
     """Takes bytes as they come, of any kind and length; memory is bounded by TAIL."""
 
     def __init__(self, path: Path, echo: int | None = None) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
+        self._fd = _open(path)
         self._echo = echo
         self._written = 0
         self._tail: deque[bytes] = deque()
@@ -24,12 +22,19 @@ class LogFile:
 
     def write(self, data: bytes) -> None:
         if self._echo is not None:
-            _write_all(self._echo, data)
+            self._show(self._echo, data)
         head = data[: max(0, HEAD - self._written)]
         if head:
             self._save(head)
             self._written += len(head)
         self._keep(data[len(head) :])
+
+    def _show(self, fd: int, data: bytes) -> None:
+        try:
+            _write_all(fd, data)
+        except OSError:
+            # Whoever watched has gone away; the run goes on.
+            self._echo = None
 
     def _keep(self, data: bytes) -> None:
         if not data:
@@ -55,6 +60,16 @@ class LogFile:
             self._save(b"\n[... %d bytes left out here ...]\n" % (self._dropped + cut))
         self._save(tail[cut:])
         os.close(self._fd)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(path, flags, 0o600)
+    except OSError:
+        # A disk that is full or read-only loses the log, not the run.
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -22,6 +22,10 @@ class Executors:
         """Asks that the order be ended. A thread cannot be: its run is fenced off instead."""
         self._warm.end(order.key, at_once)
 
+    def alive(self) -> bool:
+        """False when no process or command can be started any more, by this process."""
+        return self._warm.alive()
+
     def close(self) -> None:
         self._warm.close()
 

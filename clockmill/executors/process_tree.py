@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -47,8 +47,8 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()] if PROC.is_dir() else []
 
 
-def descendants(root: int) -> list[int]:
-    """Every living process below `root`, parents first."""
+def descendants(root: int, spared: Collection[int] = ()) -> list[int]:
+    """Every living process below `root`, parents first, but for the `spared` ones and what is below these."""
     children: dict[int, list[int]] = defaultdict(list)
     for pid in _pids():
         stat = _stat(pid)
@@ -57,7 +57,7 @@ def descendants(root: int) -> list[int]:
     found: list[int] = []
     waiting = [root]
     while waiting:
-        below = children.get(waiting.pop(), [])
+        below = [pid for pid in children.get(waiting.pop(), []) if pid not in spared]
         found += below
         waiting += below
     return found
@@ -69,16 +69,16 @@ def send(pids: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def kill_descendants(root: int, reap: Callable[[], None], patience_s: float = 5.0) -> int:
+def kill_descendants(root: int, reap: Callable[[], None], patience_s: float = 5.0, spared: Collection[int] = ()) -> int:
     """Kills until nothing is left below `root` (a fork bomb takes several rounds); how many are still there.
 
     `reap` collects the dead that are children of this process.
     """
     until = time.monotonic() + patience_s
-    while (alive := descendants(root)) and time.monotonic() < until:
+    while (alive := descendants(root, spared)) and time.monotonic() < until:
         # Stopped first, they cannot fork while the others die.
         send(alive, signal.SIGSTOP)
-        send(descendants(root), signal.SIGKILL)
+        send(descendants(root, spared), signal.SIGKILL)
         reap()
         time.sleep(0.01)
     return len(alive)

@@ -6,18 +6,22 @@ would break can be inherited. A start costs a fork, not an interpreter with its 
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
-from clockmill.executors.keeper import CANCEL, KILL, Keeper, write_message
+from clockmill.executors import process_tree
+from clockmill.executors.keeper import CANCEL, KEPT_SIGNALS, KILL, Keeper, write_message
 from clockmill.executors.order import Exit, Order, Tell
 
 #: Runs one order in the job's own process; the exit code. `tell` reaches whoever ordered it.
 Body = Callable[[Order, Tell], int]
+
+log = logging.getLogger("clockmill.executors")
 
 
 @dataclass
@@ -28,6 +32,8 @@ class Attempt:
     done: threading.Event = field(default_factory=threading.Event)
     exit: Exit | None = None
     keeper: int | None = None
+    #: The signal by which it is to be ended; sent as soon as there is a keeper to take it.
+    wish: int | None = None
 
 
 class WarmParent:
@@ -70,9 +76,15 @@ class WarmParent:
     def end(self, key: str, at_once: bool) -> None:
         """Asks the keeper to end an attempt; nothing happens when it has ended."""
         attempt = self._attempts.get(key)
-        if attempt and attempt.keeper and not attempt.done.is_set():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(attempt.keeper, KILL if at_once else CANCEL)
+        if attempt and not attempt.done.is_set():
+            attempt.wish = KILL if at_once else CANCEL
+            _fulfil(attempt)
+
+    def alive(self) -> bool:
+        """False when something killed the process: attempts go on to their end, new ones cannot begin."""
+        with contextlib.suppress(ChildProcessError):
+            return os.waitpid(self.pid, os.WNOHANG)[0] == 0
+        return False
 
     def close(self) -> None:
         """Lets the warm parent go; keepers that still run end their jobs."""
@@ -100,11 +112,22 @@ class WarmParent:
             return
         if "keeper" in message:
             attempt.keeper = message["keeper"]
+            _fulfil(attempt)
         elif "exit" in message:
             attempt.exit = Exit(**message["exit"])
             attempt.done.set()
         else:
-            attempt.tell(message)
+            try:
+                attempt.tell(message)
+            except Exception:
+                # Every other attempt of this process is heard by the same thread.
+                log.exception("attempt %s: a message was lost", message)
+
+
+def _fulfil(attempt: Attempt) -> None:
+    if attempt.keeper and attempt.wish:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(attempt.keeper, attempt.wish)
 
 
 def _serve(requests: int, report: int, lifeline: int, body: Body) -> None:
@@ -114,18 +137,34 @@ def _serve(requests: int, report: int, lifeline: int, body: Body) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    process_tree.adopt_orphans()
+    keepers: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: _bury(keepers, report))
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             order = Order.from_json(line.decode())
-            if pid := os.fork():
-                write_message(report, order.key, {"keeper": pid})
-                continue
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _keep(order, lifeline, report, body)
+            # Until the keeper has its handlers, and until it is known here, these have to wait.
+            signal.pthread_sigmask(signal.SIG_BLOCK, KEPT_SIGNALS)
+            if not (pid := os.fork()):
+                # Orders for which nobody is left shall fail at once.
+                lines.close()
+                _keep(order, lifeline, report, body)
+            keepers[pid] = order.key
+            write_message(report, order.key, {"keeper": pid})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, KEPT_SIGNALS)
 
 
-def _keep(order: Order, lifeline: int, report: int, body: Body) -> None:
+def _bury(keepers: dict[int, str], report: int) -> None:
+    """A keeper that was killed could not see to its job's processes: they are children of this process now."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            key = keepers.pop(found[0], None)
+            if key and found[1]:
+                process_tree.kill_descendants(os.getpid(), lambda: None, spared=keepers)
+                write_message(report, key, {"exit": Exit("orphaned").__dict__})
+
+
+def _keep(order: Order, lifeline: int, report: int, body: Body) -> NoReturn:
     try:
 
         def tell(message: Mapping[str, Any]) -> None:
