@@ -12,8 +12,7 @@ from clockmill.mill import Mill
 from clockmill.slots import iso, micros
 from db import outputs, retention
 from db.errors import RedisUnavailable
-from db.mirror import Mirror
-from db.publish import mirror_output
+from db.publish import make_up
 
 LEASE = "housekeeping"
 LEASE_S = 30
@@ -43,7 +42,7 @@ class House:
         mirror, reason = self.mill.mirror_or_reason()
         try:
             if mirror is not None:
-                for name in make_up(self.mill, mirror):
+                for name in make_up(self.mill.engine, mirror):
                     log.info("Redis has the current version of %s again", name)
         except RedisUnavailable as e:
             reason = str(e)
@@ -77,14 +76,3 @@ class House:
             room -= path.stat().st_size if path.exists() else 0
             if room < 0:
                 path.unlink(missing_ok=True)
-
-
-def make_up(mill: Mill, mirror: Mirror) -> list[str]:
-    """Mirrors every output of which Redis does not hold the current version; their names."""
-    done = []
-    for name, row in outputs.known(mill.engine).items():
-        spec, _ = outputs.find(mill.engine, name)
-        if row.version and spec.redis and mirror.version(name) != row.version:
-            mirror_output(mill.engine, mirror, name)
-            done.append(name)
-    return done

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from clockmill import config as configuration
 from clockmill.config import Config
+from clockmill.errors import ScheduleError
 from clockmill.job_spec import JobSpec
 from clockmill.registry import Registry, discover
 from clockmill.schedule import Schedule, local_timezone, parse
@@ -68,10 +69,16 @@ class Mill:
     def mirror(self) -> "Mirror | None":
         """Redis as the place where outputs are mirrored; None when it is not configured. Raises RedisUnavailable."""
         from db.mirror import Mirror
+        from db.publish import make_up
         from db.redis_server import connect
 
-        client = connect(self.config.table("redis")["url"], self.config.var)
-        return Mirror(client, self.config.namespace) if client is not None else None
+        url = self.config.table("redis")["url"]
+        client = connect(url, self.config.var)
+        mirror = Mirror(client, self.config.namespace) if client is not None else None
+        if mirror is not None and url == "embedded":
+            # It keeps nothing on disk: whoever finds it empty fills it.
+            make_up(self.engine, mirror)
+        return mirror
 
     def mirror_or_reason(self) -> "tuple[Mirror | None, str]":
         """The same, with the reason where there is none."""
@@ -102,17 +109,26 @@ class Mill:
         """The job's schedule, None for one that runs only when asked. Raises ScheduleError naming the job."""
         if not spec.schedule:
             return None
-        return parse(
-            spec.schedule,
-            name=spec.name,
-            timezone=zone_of(spec),
-            start=spec.start,
-            end=spec.end,
-            jitter=spec.jitter,
-            exclude=spec.exclude,
-            dst_gap=spec.dst_gap,
-            dst_overlap=spec.dst_overlap,
-        )
+        try:
+            return parse(
+                spec.schedule,
+                name=spec.name,
+                timezone=zone_of(spec),
+                start=spec.start,
+                end=spec.end,
+                jitter=spec.jitter,
+                exclude=spec.exclude,
+                dst_gap=spec.dst_gap,
+                dst_overlap=spec.dst_overlap,
+            )
+        except ScheduleError as e:
+            raise ScheduleError(f"{self.place(spec)}: {e}") from None
+
+    def place(self, spec: JobSpec) -> str:
+        """Where a job's policies can be mended, for messages."""
+        if spec.name in self.config.table("jobs"):
+            return f"{self.config.file or 'environment'}: [jobs.{spec.name}]"
+        return f"{spec.origin}: job {spec.name}"
 
     def log_path(self, name: str) -> Path:
         return self.config.var / "logs" / name

@@ -13,7 +13,7 @@ from clockmill.mill import Mill
 from clockmill.slots import micros
 from db.errors import Fenced, RedisUnavailable, StoreError
 from db.ledger import Claim, Ending
-from db.publish import mirror_output
+from db.publish import make_up
 
 #: Exit codes of a job's own process; the keeper's parent reads them beside the ledger.
 FAILED = 1
@@ -86,12 +86,13 @@ def _mirror(mill: Mill, context: Context) -> None:
     if mirror is None:
         context.log(f"Redis is not written: {reason}")
         return
-    for name in context.published:
-        try:
-            mirror_output(mill.engine, mirror, name)
-        except RedisUnavailable as e:
-            # The run has succeeded: SQL holds the version, and whoever keeps house makes up for Redis.
-            context.log(f"Redis is owed {name}: {e}")
+    try:
+        for name in make_up(mill.engine, mirror):
+            if name not in context.published:
+                context.log(f"Redis was owed {name} and has it now")
+    except RedisUnavailable as e:
+        # The run has succeeded: SQL holds the version, and whoever keeps house makes up for Redis.
+        context.log(f"Redis is owed what was published: {e}")
 
 
 def report_of(run: Any) -> Mapping[str, Any]:

@@ -40,6 +40,16 @@ def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False
     return 0
 
 
+def make_up(engine: Engine, mirror: Mirror) -> list[str]:
+    """Mirrors every output of which Redis does not hold the current version; their names. Raises RedisUnavailable."""
+    done = []
+    for name, row in outputs.known(engine).items():
+        if row.version and OutputSpec.from_json(row.spec_json).redis and mirror.version(name) != row.version:
+            mirror_output(engine, mirror, name)
+            done.append(name)
+    return done
+
+
 def _mirror(engine: Engine, mirror: Mirror, spec: OutputSpec, row: Record, whole: bool) -> int:
     version = row.version
     held = mirror.begin(spec.name, version)
