@@ -5,12 +5,11 @@ from typing import Any
 
 import click
 
-from clockmill.cli.show import ago, instant_option, json_option, local, mill, print_json, stamp, table
+from clockmill.cli.show import ago, instant_option, json_option, mill, print_json, print_next, stamp, table
 from clockmill.doors import advance, know
 from clockmill.errors import UsageError
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill, zone_of
-from clockmill.schedule import Schedule
 from clockmill.slots import iso, micros
 
 
@@ -122,20 +121,6 @@ def next_slots(job: str, count: int, start: str | None, as_json: bool) -> None:
     if schedule is None:
         raise UsageError(f"job {job} has no schedule; it runs only when asked")
     print_next(schedule, instant_option(start, "--from") or held.now(), count, zone_of(spec), as_json)
-
-
-def print_next(schedule: Schedule, after: datetime, count: int, zone: str, as_json: bool) -> None:
-    slots: list[datetime] = []
-    while len(slots) < count and (following := schedule.next(after)) is not None:
-        slots.append(following)
-        after = following
-    if as_json:
-        print_json({"next": [slot.isoformat() for slot in slots]})
-        return
-    for slot in slots:
-        click.echo(f"{local(slot, zone)}   {iso(slot)}")
-    if not slots:
-        click.echo("never")
 
 
 @jobs_command.command("pause", epilog="Example: clockmill jobs pause news")

@@ -1,11 +1,11 @@
 """clockmill next and explain: what an expression means, without any job or database."""
 
+from datetime import UTC, datetime
+
 import click
 
-from clockmill.cli.jobs import print_next
-from clockmill.cli.show import instant_option, json_option, mill
+from clockmill.cli.show import instant_option, json_option, mill, print_next
 from clockmill.errors import ScheduleError
-from clockmill.mill import Mill
 from clockmill.schedule import Schedule, local_timezone, parse
 
 
@@ -23,7 +23,7 @@ def next_command(
     """When the crontab expression EXPR fires next."""
     zone = tz or local_timezone()
     schedule = parse(expr, timezone=zone, dst_gap=dst_gap, dst_overlap=dst_overlap)
-    print_next(schedule, instant_option(start, "--from") or Mill.now(), count, schedule.timezone, as_json)
+    print_next(schedule, instant_option(start, "--from") or datetime.now(UTC), count, schedule.timezone, as_json)
 
 
 @click.command("explain", epilog='Example: clockmill explain "0 9 * * mon-fri"')

@@ -4,18 +4,22 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clockmill.mill import Mill
-from clockmill.slots import instant, iso
+if TYPE_CHECKING:
+    # Imported when used: a command that needs no database must not wait for SQLAlchemy.
+    from clockmill.mill import Mill
+    from clockmill.schedule import Schedule
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 
 
-def mill() -> Mill:
+def mill() -> "Mill":
     """The mill of this command's configuration."""
+    from clockmill.mill import Mill
+
     return Mill.open(click.get_current_context().find_root().obj)
 
 
@@ -44,6 +48,8 @@ def _cell(value: Any) -> str:
 
 def stamp(us: int | None) -> str | None:
     """Microseconds as ISO UTC text, for JSON."""
+    from clockmill.slots import instant, iso
+
     return None if us is None else iso(instant(us))
 
 
@@ -51,6 +57,8 @@ def ago(us: int | None, now: datetime) -> str:
     """Microseconds as people tell it: "3 min ago", "in 2 h"."""
     if us is None:
         return "-"
+    from clockmill.slots import instant
+
     distance = now - instant(us)
     words = span(abs(distance))
     return f"{words} ago" if distance >= timedelta(0) else f"in {words}"
@@ -71,6 +79,20 @@ def local(at: datetime | None, zone: str) -> str:
     from zoneinfo import ZoneInfo
 
     return at.astimezone(ZoneInfo(zone)).strftime("%a %Y-%m-%d %H:%M:%S %Z")
+
+
+def print_next(schedule: "Schedule", after: datetime, count: int, zone: str, as_json: bool) -> None:
+    slots: list[datetime] = []
+    while len(slots) < count and (following := schedule.next(after)) is not None:
+        slots.append(following)
+        after = following
+    if as_json:
+        print_json({"next": [slot.isoformat() for slot in slots]})
+        return
+    for slot in slots:
+        click.echo(f"{local(slot, zone)}   {slot.isoformat().replace('+00:00', 'Z')}")
+    if not slots:
+        click.echo("never")
 
 
 def instant_option(text: str | None, key: str) -> datetime | None:
