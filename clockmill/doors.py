@@ -43,6 +43,8 @@ def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = 
 
     `since`: a new or changed job's slots count from there instead of from now.
     """
+    # A schedule that cannot be read must not become the one under which slots are accounted for.
+    mill.schedule(spec)
     text, digest = specification(spec)
     while (row := mill.ledger.job(spec.name)) is not None and row.spec_hash != digest:
         before = JobSpec.from_identity(spec.name, json.loads(row.spec_json))

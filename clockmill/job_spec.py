@@ -157,7 +157,10 @@ def _duration(value: Any) -> timedelta:
 
 
 def _instant(value: Any) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    try:
+        return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ConfigError(f'"{value}" is not an instant; write for instance 2026-03-08T07:00:00Z') from None
 
 
 def _strings(value: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from clockmill.config import Config
 from clockmill.errors import ClockmillError, ConfigError, did_you_mean
-from clockmill.job_spec import JobSpec, override
+from clockmill.job_spec import JOB_NAME, JobSpec, override
 
 GROUP = "clockmill.jobs"
 
@@ -69,7 +69,7 @@ def _places(config: Config) -> Iterator[tuple[str, Any]]:
         yield point.name, _loader(point)
     for folder in config.table("scheduler").get("job_folders", []):
         base = config.file.parent if config.file else config.home
-        path = base / folder
+        path = base / str(folder)
         if not path.is_dir():
             raise ConfigError(f"{config.where('scheduler.job_folders')}: [scheduler] job_folders: no folder {path}")
         for file in sorted(path.glob("*.py")):
@@ -134,6 +134,8 @@ def _configured(spec: JobSpec, table: Mapping[str, Any], config: Config) -> JobS
 
 
 def _command(name: str, table: Mapping[str, Any], config: Config) -> JobSpec:
+    if not JOB_NAME.fullmatch(name):
+        raise ConfigError(f'{config.file}: [jobs."{name}"]: a name of a job is {JOB_NAME.pattern}')
     command, shell = table["command"], bool(table.get("shell", False))
     right = isinstance(command, str) if shell else isinstance(command, list)
     if not right or not command or not all(isinstance(word, str) and "\0" not in word for word in command):
