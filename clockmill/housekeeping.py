@@ -12,12 +12,15 @@ from clockmill.mill import Mill
 from clockmill.slots import iso, micros
 from db import outputs, retention
 from db.errors import RedisUnavailable
-from db.publish import make_up
+from db.mirror import Mirror
+from db.publish import make_up, mirror_output
 
 LEASE = "housekeeping"
 LEASE_S = 30
 #: Old rows are looked for so often.
 PRUNE_S = 3600
+#: A server that goes on evicting is written whole at most so often.
+REWRITE_S = 60
 
 log = logging.getLogger("clockmill.housekeeping")
 
@@ -29,6 +32,8 @@ class House:
         self.mill = mill
         self.pruned = -float(PRUNE_S)
         self.complaint = ""
+        self.evicted = 0
+        self.rewritten = -float(REWRITE_S)
 
     def keep(self) -> None:
         if not self.mill.ledger.lease(LEASE, LEASE_S):
@@ -44,11 +49,26 @@ class House:
             if mirror is not None:
                 for name in make_up(self.mill.engine, mirror):
                     log.info("Redis has the current version of %s again", name)
+                self._evictions(mirror)
         except RedisUnavailable as e:
             reason = str(e)
         if reason and reason != self.complaint:
             log.warning("Redis is not written: %s", reason)
         self.complaint = reason
+
+    def _evictions(self, mirror: Mirror) -> None:
+        """A server that throws keys away loses single entities, which no version tells: all are written again."""
+        evicted, policy = mirror.evictions()
+        if evicted <= self.evicted or time.monotonic() - self.rewritten < REWRITE_S:
+            return
+        log.error(
+            "Redis evicted %d keys (maxmemory-policy %s); set noeviction and more memory. All is written again",
+            evicted - self.evicted,
+            policy,
+        )
+        self.evicted, self.rewritten = evicted, time.monotonic()
+        for name in outputs.known(self.mill.engine):
+            mirror_output(self.mill.engine, mirror, name, whole=True)
 
     def _prune(self) -> None:
         now = self.mill.now()

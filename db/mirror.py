@@ -11,7 +11,7 @@ The keys, each under `cm:{ns}:` with the namespace in place of {ns}, without bra
         lineage                                                  drawn when the hash was made; gone with a flush
         batches                                                  grows with each batch; smaller after a restart
                                                                  from an old snapshot or a failover to a late replica
-    tmp:<output>:<id>   set or hash while it grows; renamed to its place, or gone after an hour
+    tmp:<output>:<id>   values on their way, a set or hash while it grows: gone in a moment, after an hour at most
 
 No current key has a time to live, none is deleted to be written again: an entity changes from one whole value to the
 next. Every batch is one run of mirror.lua, which compares target, lineage and batches in the same breath as it writes.
@@ -44,6 +44,8 @@ BATCH_BYTES = 4_000_000
 BATCH_MEMBERS = 10_000
 #: Batches sent in one go, while the next ones are made.
 PIPELINED = 4
+#: What is put down for the script to take up is gone after so many seconds, if the script may not.
+PASSED_S = 60
 LONGEST_ID = 512
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -65,6 +67,8 @@ class Batch(NamedTuple):
     keys: Sequence[bytes]
     words: Words
     entities: int
+    #: What the first key shall hold before, in passing.
+    passed: bytes = b""
 
 
 def check_ids(ids: Iterable[str | int]) -> None:
@@ -101,7 +105,7 @@ class Mirror:
         Redis may have been emptied in between.
         """
         self._begun[output] = (secrets.token_hex(8), 0)
-        (answer,) = self._exchange(output, version, [Batch("begin", [], [], 0)])
+        answer = self._exchange(output, version, [Batch("begin", [], [], 0)])
         self._begun[output] = (_text(answer[1]), int(answer[0]))
         return int(answer[2]) if answer[2] else None
 
@@ -109,7 +113,7 @@ class Mirror:
         """Sets `<prefix>:<key>` to each value; the number of keys."""
         stem = self._stem(prefix)
         batches = _by_weight(items, lambda item: len(item[1]), BATCH_BYTES)
-        return self._send(output, version, (_string_run(stem, batch) for batch in batches))
+        return self._send(output, version, (self._string_run(output, stem, batch) for batch in batches))
 
     def write_sets(
         self, output: str, version: int, prefix: str, items: Iterable[tuple[str, Sequence[str | int]]]
@@ -191,11 +195,26 @@ class Mirror:
             answers: list[Any] = pipe.execute()
         return [READ[shape](answer) for answer in answers]
 
+    def evictions(self) -> tuple[int, str]:
+        """How many keys the server has thrown away for want of memory since it started, and its policy for that."""
+        with translated(self._client):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.info("stats")
+            pipe.info("memory")
+            stats, memory = pipe.execute()
+        return int(stats.get("evicted_keys", 0)), str(memory.get("maxmemory_policy", "noeviction"))
+
     def keys_of(self, prefix: str) -> set[str]:
         """The keys of all entities under a prefix."""
         stem = self._stem(prefix)
         with translated(self._client):
             return {_text(key)[len(stem) :] for key in self._client.scan_iter(match=f"{stem}*", count=1000)}
+
+    def _string_run(self, output: str, stem: str, items: Sequence[tuple[str, bytes]]) -> Batch:
+        names = _joined(stem, [key for key, _ in items])
+        values = [value for _, value in items]
+        sizes = ",".join(str(len(value)) for value in values)
+        return Batch("strings", [self._growing(output), *names], [sizes], len(names), passed=b"".join(values))
 
     def _set_runs(self, output: str, stem: str, items: Sequence[tuple[str, Sequence[str | int]]]) -> Iterator[Batch]:
         names = _joined(stem, [key for key, _ in items])
@@ -246,22 +265,27 @@ class Mirror:
         return entities
 
     def _exchange(self, output: str, version: int, batches: Sequence[Batch]) -> list[Any]:
+        """Runs the batches in one round trip; the answer to the last."""
         lineage, seen = self._begun.get(output, ("", 0))  # without a begin: lost
         meta = self._meta(output)
         with translated(self._client):
             pipe = self._client.pipeline(transaction=False)
             pipe.script_load(SCRIPT)  # a server that restarted has forgotten it
-            for act, keys, words, _ in batches:
+            for act, keys, words, _, passed in batches:
+                if passed:
+                    pipe.set(keys[0], passed, ex=PASSED_S)
                 pipe.evalsha(SCRIPT_SHA, 1 + len(keys), meta, *keys, act, version, lineage, seen, *words)
             answers = pipe.execute(raise_on_error=False)
         for answer in answers:
             self._judge(output, version, answer)
         self._begun[output] = (lineage, int(answers[-1][0]))
-        return answers[1:]
+        return answers[-1]
 
     def _judge(self, output: str, version: int, answer: Any) -> None:
         if isinstance(answer, Exception):
             raise unavailable(self._client, answer)
+        if not isinstance(answer, list):
+            return  # SCRIPT LOAD or SET has worked
         if answer[0] == -1:
             raise Superseded(f'output "{output}": version {version} gives way to {answer[1]}, which has begun')
         if answer[0] == -2:
@@ -282,12 +306,6 @@ class Mirror:
         if prefix in RESERVED:
             raise OutputError(f'the Redis key "{prefix}" is kept by clockmill for itself; take another')
         return f"{self._root}{_checked(prefix, 'the Redis key')}:"
-
-
-def _string_run(stem: str, items: Sequence[tuple[str, bytes]]) -> Batch:
-    names = _joined(stem, [key for key, _ in items])
-    values = [value for _, value in items]
-    return Batch("strings", names, [b"".join(values), ",".join(str(len(value)) for value in values)], len(names))
 
 
 def _checked(name: str, what: str) -> str:

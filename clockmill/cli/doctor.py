@@ -104,6 +104,10 @@ def _redis(held: Mill) -> Iterator[Finding]:
     url = held.config.table("redis")["url"]
     if mirror is not None:
         yield Finding("ok", "redis", "embedded server" if url == "embedded" else url.split("@")[-1])
+        evicted, policy = mirror.evictions()
+        if evicted or policy != "noeviction":
+            says = f"maxmemory-policy is {policy}, {evicted} keys were evicted; set noeviction and enough maxmemory"
+            yield Finding("problem" if evicted else "warning", "redis", says)
     else:
         yield Finding("ok" if url == "none" else "warning", "redis", f"SQL only: {reason}")
 
