@@ -1,17 +1,16 @@
 """What a job is: its declaration, whoever wrote it, and the outputs it promises to publish."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import Any
 
 from clockmill.durations import parse_duration
 from clockmill.errors import ConfigError, did_you_mean
 from db.output_spec import OutputSpec
-
-if TYPE_CHECKING:
-    from clockmill.context import Context
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
@@ -23,7 +22,8 @@ EXECUTORS = ("process", "thread", "command")
 
 KIND_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
-JobFunction = Callable[["Context"], None]
+#: Takes a clockmill.context.Context, which is built from specifications and so stands above them.
+JobFunction = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class JobSpec:
     command: tuple[str, ...] = ()
     #: True only when the configuration asks for a shell: `command` is then one string given to /bin/sh.
     shell: bool = False
+    #: What a command reads, the variables it gets beside clockmill's own, and where it starts ("": CLOCKMILL_HOME).
+    stdin: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
     #: Crontab expressions whose slots are united; empty: the job runs only when asked.
     schedule: tuple[str, ...] = ()
     #: IANA zone of the schedule; "local" is the system's.
@@ -107,6 +111,10 @@ class JobSpec:
             "executor": self.executor,
             "command": list(self.command),
             "shell": self.shell,
+            "stdin": self.stdin,
+            # Passwords stand here: the ledger shows that they changed, not what they are.
+            "environment": sha256(json.dumps(dict(self.environment), sort_keys=True).encode()).hexdigest(),
+            "folder": self.folder,
             "params": dict(self.params),
         }
 

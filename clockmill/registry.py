@@ -18,6 +18,8 @@ from clockmill.errors import ClockmillError, ConfigError, did_you_mean
 from clockmill.job_spec import JOB_NAME, JobSpec, override
 
 GROUP = "clockmill.jobs"
+#: Keys that only a command job has.
+COMMAND_KEYS = ("command", "shell", "stdin", "environment", "folder")
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,13 @@ def _origin(found: Any, spec: JobSpec) -> str:
 
 
 def _configured(spec: JobSpec, table: Mapping[str, Any], config: Config) -> JobSpec:
+    for key in COMMAND_KEYS:
+        if key in table:
+            raise ConfigError(f"{config.file}: [jobs.{spec.name}] {key}: only a job with `command` has it")
     known = {**{"timezone": config.table("scheduler")["timezone"]}, **table}
     if spec.timezone != "local" and "timezone" not in table:
         del known["timezone"]
-    policies = {key: value for key, value in known.items() if key not in ("enabled", "command", "shell", "params")}
+    policies = {key: value for key, value in known.items() if key not in ("enabled", "params")}
     if policies.get("schedule") == "":
         policies["schedule"] = ()
     try:
@@ -145,9 +150,21 @@ def _command(name: str, table: Mapping[str, Any], config: Config) -> JobSpec:
         name=name,
         command=(command,) if shell else tuple(command),
         shell=shell,
+        stdin=table.get("stdin", ""),
+        environment=_environment(name, table, config),
+        folder=table.get("folder", ""),
         executor="command",
         # What a command did outside is not known: it is not done twice unless its owner says that it may be.
         on_lost="fail",
         origin=str(config.file or "environment"),
     )
-    return _configured(spec, {k: v for k, v in table.items() if k != "executor"}, config)
+    return _configured(spec, {k: v for k, v in table.items() if k not in ("executor", *COMMAND_KEYS)}, config)
+
+
+def _environment(name: str, table: Mapping[str, Any], config: Config) -> dict[str, str]:
+    given = table.get("environment", {})
+    for key, value in given.items():
+        if not isinstance(value, str) or "\0" in key + value or "=" in key or not key:
+            where = f"{config.file}: [jobs.{name}] environment.{key}"
+            raise ConfigError(f"{where} = {value!r}: expected a text without NUL")
+    return dict(given)

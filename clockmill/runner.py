@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from clockmill.context import idempotency_key
@@ -88,8 +89,9 @@ class Runner:
             timeout_s=spec.timeout.total_seconds(),
             command=spec.command,
             shell=spec.shell,
-            environment=environment(claim) if spec.command else None,
-            folder=str(self.mill.config.home),
+            environment={**os.environ, **spec.environment, **variables(claim)} if spec.command else None,
+            folder=str(self.mill.config.home / Path(spec.folder).expanduser()),
+            stdin=spec.stdin,
             echo=echo,
         )
 
@@ -189,10 +191,9 @@ def storable(text: object) -> str:
     return str(text).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-def environment(claim: Claim) -> dict[str, str]:
+def variables(claim: Claim) -> dict[str, str]:
     """What a command finds about the run that it is."""
     return {
-        **os.environ,
         "CLOCKMILL_RUN_ID": str(claim.run_id),
         "CLOCKMILL_JOB": claim.job,
         "CLOCKMILL_SLOT": iso(instant(claim.slot_us)) if claim.slot_us is not None else "",

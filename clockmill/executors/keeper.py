@@ -15,6 +15,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,8 +80,7 @@ class Keeper:
             for number in (*KEPT_SIGNALS, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, KEPT_SIGNALS)
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            for fd, target in ((nothing, 0), (into, 1), (into, 2)):
+            for fd, target in ((self._input(), 0), (into, 1), (into, 2)):
                 os.dup2(fd, target)
             os.close(output)
             code = self._command() if self.order.command else body(self.order)
@@ -88,6 +88,15 @@ class Keeper:
             with contextlib.suppress(Exception):
                 sys.stdout.flush()
             os._exit(code)
+
+    def _input(self) -> int:
+        """The job's standard input: an unnamed file, so that nobody has to feed a pipe."""
+        if not self.order.stdin:
+            return os.open(os.devnull, os.O_RDONLY)
+        with tempfile.TemporaryFile() as file:
+            file.write(self.order.stdin.encode())
+            file.seek(0)
+            return os.dup(file.fileno())
 
     def _command(self) -> int:
         argv = ("/bin/sh", "-c", *self.order.command) if self.order.shell else self.order.command

@@ -27,6 +27,8 @@ class Order:
     environment: Mapping[str, str] | None = None
     #: Where a command starts.
     folder: str = "."
+    #: What a command reads.
+    stdin: str = ""
     #: The log's lines are also written to standard error: a person is watching.
     echo: bool = False
 
