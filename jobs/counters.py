@@ -32,7 +32,7 @@ SHIPPED = {
 }
 
 
-@job(schedule="*/5 * * * *", timeout="10m", outputs=[COUNTERS])
+@job(schedule="*/5 * * * *", timeout="5m", outputs=[COUNTERS])
 def counters(ctx: Context) -> None:
     declared = {name: {"query": query} for name, query in SHIPPED.items()} | dict(ctx.settings("counters"))
     names: list[str] = []

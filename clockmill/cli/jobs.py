@@ -1,21 +1,25 @@
 """clockmill jobs: what there is to run, when, and how it went last time."""
 
+import sys
 from datetime import datetime
 from typing import Any
 
 import click
 
+from clockmill.cli import exits
 from clockmill.cli.show import ago, instant_option, json_option, mill, print_json, print_next, stamp, table
 from clockmill.doors import advance, know
 from clockmill.errors import UsageError
+from clockmill.history import usual_durations
 from clockmill.job_spec import JobSpec
+from clockmill.lint import RULES, lint_jobs
 from clockmill.mill import Mill, zone_of
 from clockmill.slots import iso, micros
 
 
 @click.group("jobs")
 def jobs_command() -> None:
-    """List, show, pause and resume jobs."""
+    """List, show, check, pause and resume jobs."""
 
 
 @jobs_command.command("list", epilog="Example: clockmill jobs list --json")
@@ -121,6 +125,24 @@ def next_slots(job: str, count: int, start: str | None, as_json: bool) -> None:
     if schedule is None:
         raise UsageError(f"job {job} has no schedule; it runs only when asked")
     print_next(schedule, instant_option(start, "--from") or held.now(), count, zone_of(spec), as_json)
+
+
+@jobs_command.command("lint", epilog="Example: clockmill jobs lint --ignore same-minute")
+@click.option("--ignore", multiple=True, type=click.Choice(list(RULES)), help="A rule whose findings are not wanted.")
+@json_option
+def lint(ignore: tuple[str, ...], as_json: bool) -> None:
+    """What is allowed in the jobs' schedules and still hardly meant. Exit code 1 when something was found."""
+    held = mill()
+    listed = [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
+    usual = usual_durations(held.ledger, held.registry.jobs)
+    found = [(job, one) for job, one in lint_jobs(listed, held.now(), usual) if one.rule not in ignore]
+    if as_json:
+        print_json({"findings": [{"job": job, "rule": one.rule, "says": one.sentence} for job, one in found]})
+    for job, one in [] if as_json else found:
+        click.echo(f"{job}: {one.sentence} [{one.rule}]")
+    if not as_json:
+        click.echo(f"{len(listed)} jobs, {len(found)} findings", err=True)
+    sys.exit(exits.FAILED if found else 0)
 
 
 @jobs_command.command("pause", epilog="Example: clockmill jobs pause news")
