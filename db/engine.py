@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 
 from db.errors import DatabaseUnavailable
 
@@ -18,28 +19,42 @@ T = TypeVar("T")
 
 #: How long a SQLite writer waits for another one; a batch holds the lock for 250 ms at most.
 BUSY_TIMEOUT_S = 15
-#: A deadlock or serialization failure is tried again this often before it is an error.
-CONFLICT_RETRIES = 5
+#: After a deadlock, a serialization failure or a lost answer the transaction is tried so often before it is an error.
+TRIES = 5
 #: PostgreSQL serialization_failure, deadlock_detected; MySQL lock wait timeout, deadlock.
 CONFLICTS = {"40001", "40P01", "1205", "1213"}
 
+#: Where the URL of clockmill's own database is configured.
+SETTING = "[database] url"
 DRIVERS = "sqlite:///FILE, postgresql+psycopg://..., mysql+pymysql://..."
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for one of the three kinds of database; raises DatabaseUnavailable for a URL that cannot be used."""
-    try:
+def open_engine(url: str, setting: str = SETTING) -> Engine:
+    """An engine for one of the three kinds of database; raises DatabaseUnavailable for a URL that cannot be used.
+
+    `setting` is where the URL was configured, for messages.
+    """
+    with _usable(url, setting):
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed)
-        return _server(parsed)
+        return _sqlite(parsed, setting) if parsed.get_backend_name() == "sqlite" else _server(parsed, setting)
+
+
+def open_source(url: str, setting: str) -> Engine:
+    """An engine for an application's own database. A SQLite file must be there, and stays as it is."""
+    with _usable(url, setting):
+        parsed = make_url(url)
+        return _sqlite_file(parsed, setting) if parsed.get_backend_name() == "sqlite" else _server(parsed, setting)
+
+
+@contextmanager
+def _usable(url: str, setting: str) -> Iterator[None]:
+    try:
+        yield
     except (ArgumentError, NoSuchModuleError):
-        raise DatabaseUnavailable(
-            f'[database] url: "{masked(url)}" is not a database URL; allowed: {DRIVERS}'
-        ) from None
+        raise DatabaseUnavailable(f'{setting}: "{masked(url)}" is not a database URL; allowed: {DRIVERS}') from None
     except ModuleNotFoundError as e:
         raise DatabaseUnavailable(
-            f'[database] url: "{masked(url)}" needs {e.name}; install clockmill[postgres] or clockmill[mysql]'
+            f'{setting}: "{masked(url)}" needs {e.name}; install clockmill[postgres] or clockmill[mysql]'
         ) from None
 
 
@@ -51,17 +66,34 @@ def masked(url: str | URL) -> str:
         return str(url).split("@")[-1]
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, setting: str) -> Engine:
     if url.database and url.database != ":memory:":
         _private_folder(Path(url.database).parent)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, execution_options={"setting": setting})
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: object) -> None:
-        # The driver's own BEGIN comes late and is never IMMEDIATE: clockmill begins its transactions itself.
-        connection.isolation_level = None
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -65536"):
             connection.execute(f"PRAGMA {pragma}")
+
+    return _own_begin(engine)
+
+
+def _sqlite_file(url: URL, setting: str) -> Engine:
+    place = f"file:{quote(url.database or '')}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(place, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+
+    return _own_begin(create_engine(url, creator=connect, execution_options={"setting": setting}))
+
+
+def _own_begin(engine: Engine) -> Engine:
+    """The driver's own BEGIN comes late and is never IMMEDIATE: clockmill begins its transactions itself."""
+
+    @event.listens_for(engine, "connect")
+    def leave_it(connection: sqlite3.Connection, record: object) -> None:
+        connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -78,8 +110,9 @@ def _private_folder(folder: Path) -> None:
         raise DatabaseUnavailable(f"[database] url: the folder {folder} cannot be made: {e.strerror}") from None
 
 
-def _server(url: URL) -> Engine:
+def _server(url: URL, setting: str) -> Engine:
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 30}
+    options["execution_options"] = {"setting": setting}
     arguments: dict[str, Any] = {"connect_timeout": 10}
     if url.get_backend_name() in ("mysql", "mariadb"):
         # Gap locks of REPEATABLE READ make two claimers deadlock; strict mode refuses what would be cut silently.
@@ -105,18 +138,19 @@ def write(engine: Engine) -> Iterator[Connection]:
 
 
 def in_write(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Runs `work` in one write transaction, again when the database asks for that (deadlock, serialization).
+    """Runs `work` in one write transaction, again when the database asks for that (deadlock, serialization) or when
+    the connection broke before it answered.
 
-    `work` must be safe to run again: whatever it did was rolled back.
+    `work` must be safe to run again: what it did was rolled back, or, when only the answer to COMMIT was lost, stands.
     """
-    for attempt in range(CONFLICT_RETRIES):
+    for attempt in range(TRIES):
         try:
             with engine.connect() as connection:
                 connection = connection.execution_options(writing=True)
                 with connection.begin():
                     return work(connection)
         except DBAPIError as e:
-            if not is_conflict(e) or attempt == CONFLICT_RETRIES - 1:
+            if not (is_conflict(e) or answer_lost(e)) or attempt == TRIES - 1:
                 raise _foreign(engine, e) from e
             time.sleep(random.uniform(0, 0.05 * 2**attempt))
     raise AssertionError("the loop returns or raises")
@@ -129,19 +163,29 @@ def is_conflict(error: DBAPIError) -> bool:
     return code in CONFLICTS or "database is locked" in str(original)
 
 
+def answer_lost(error: DBAPIError) -> bool:
+    """True when nobody knows whether the last statement, perhaps COMMIT, was carried out."""
+    return error.connection_invalidated or "disk I/O error" in str(error.orig)
+
+
 @contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError) as e:
-        raise _foreign(engine, e) from e
+    except DBAPIError as e:
+        foreign = _foreign(engine, e)
+        if foreign is e:
+            raise
+        raise foreign from e
 
 
 def _foreign(engine: Engine, error: DBAPIError) -> Exception:
-    if not isinstance(error, OperationalError | InterfaceError):
+    # A file that is no database, or a damaged one, is DatabaseError itself.
+    if not isinstance(error, OperationalError | InterfaceError) and type(error) is not DatabaseError:
         return error
     sentence = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    return DatabaseUnavailable(f"[database] url: {masked(engine.url)} does not answer as it should: {sentence}")
+    setting = engine.get_execution_options().get("setting", SETTING)
+    return DatabaseUnavailable(f"{setting}: {masked(engine.url)} does not answer as it should: {sentence}")
 
 
 class Prepared:

@@ -6,22 +6,27 @@ read back from the row, locked, because row counts of some databases say how man
 """
 
 import json
+import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, select, update
-from sqlalchemy.exc import DBAPIError
 
 from db import engine as transactions
 from db import statements as sql
-from db.errors import Fenced, StoreError
+from db.errors import DatabaseUnavailable, Fenced, StoreError
+from db.failpoint import reach
 from db.lease_clock import SECOND, LeaseClock
 from db.tables import Record, attempts, jobs, leases, runs
 
-#: A lease lasts this long and is renewed three times as often: two renewals may fail.
-LEASE_S = 30
-RENEW_S = 10
+#: A lease lasts this long and is renewed three times as often: two renewals may fail. The variable is for tests that
+#: kill hundreds of owners; every process on one database needs the same.
+LEASE_S = int(os.environ.get("CLOCKMILL_LEASE_S", "30"))
+RENEW_S = LEASE_S / 3
+#: Whoever waits for a database that is away asks again so often.
+AGAIN_S = 0.5
 #: So many lost attempts end a run: whatever kills its worker would kill the next one too.
 MAX_LOST = 5
 
@@ -64,6 +69,22 @@ class Claim:
     fence: int
     owner: str
     params: Mapping[str, Any]
+
+    @staticmethod
+    def of(run: Record) -> "Claim":
+        """The claim that the run's row tells of."""
+        return Claim(
+            run_id=run.run_id,
+            job=run.job,
+            slot_us=run.slot_us,
+            slot_key=run.slot_key,
+            trigger=run.trigger,
+            attempt=run.attempt,
+            lost=run.lost,
+            fence=run.fence,
+            owner=run.owner,
+            params=json.loads(run.params_json),
+        )
 
 
 @dataclass(frozen=True)
@@ -168,9 +189,13 @@ class Ledger:
                 return False
             self._record(connection, name, rows, now_us)
             connection.execute(sql.MOVE_CURSOR, {"job": name, "old": old_us, "new": new_us})
+            reach("materialised")
             return True
 
-        return transactions.in_write(self.engine, work)
+        reach("before-materialise")
+        moved = transactions.in_write(self.engine, work)
+        reach("after-materialise")
+        return moved
 
     def record(self, name: str, row: NewRun, now_us: int) -> Record:
         """The run with this key: the one that is there, or this one."""
@@ -237,6 +262,7 @@ class Ledger:
         taken: another process runs it. done: it has ended. skipped: it ended just now, overlap or pause forbids it.
         waits: overlap lets it wait. not_due: its time has not come. lost: its last owner died once too often.
         """
+        made: list[Claim] = []
 
         def work(connection: Connection) -> Claim | Verdict:
             job = connection.execute(select(runs.c.job).where(runs.c.run_id == run_id)).scalar_one_or_none()
@@ -244,6 +270,9 @@ class Ledger:
                 raise StoreError(f"run {run_id} does not exist")
             held = connection.execute(sql.LOCK_JOB, {"job": job}).first()
             run = connection.execute(sql.LOCK_RUN, {"run": run_id}).one()
+            if made and (run.state, run.owner, run.fence) == ("running", self.owner, made[-1].fence):
+                # It was committed; only the answer was lost.
+                return made[-1]
             lease_now = self.clock.now(connection)
             refusal = self._refusal(run, lease_now, now_us)
             if refusal:
@@ -259,9 +288,14 @@ class Ledger:
                 if on_lost == "fail" or lost >= MAX_LOST:
                     self._end_run(connection, run_id, Ending("lost", self._why_lost(lost, on_lost)), now_us)
                     return "lost"
-            return self._take(connection, run, lost, lease_now, now_us)
+            made.append(self._take(connection, run, lost, lease_now, now_us))
+            reach("claimed")
+            return made[-1]
 
-        return transactions.in_write(self.engine, work)
+        reach("before-claim")
+        claim = transactions.in_write(self.engine, work)
+        reach("after-claim")
+        return claim
 
     def _refusal(self, run: Record, lease_now: int, now_us: int) -> Verdict | None:
         if run.state in sql.TERMINAL:
@@ -347,18 +381,7 @@ class Ledger:
                 "log": f"{taken.run_id}.{taken.attempt}.log",
             },
         )
-        return Claim(
-            run_id=taken.run_id,
-            job=taken.job,
-            slot_us=taken.slot_us,
-            slot_key=taken.slot_key,
-            trigger=taken.trigger,
-            attempt=taken.attempt,
-            lost=taken.lost,
-            fence=taken.fence,
-            owner=self.owner,
-            params=json.loads(taken.params_json),
-        )
+        return Claim.of(taken)
 
     # -- holding ------------------------------------------------------------------------------------------------
 
@@ -392,12 +415,18 @@ class Ledger:
     # -- finishing ----------------------------------------------------------------------------------------------
 
     def finish(
-        self, claim: Claim, ending: Ending, now_us: int, effects: Callable[[Connection], object] | None = None
+        self,
+        claim: Claim,
+        ending: Ending,
+        now_us: int,
+        effects: Callable[[Connection], object] | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         """Ends the attempt: its effects and its state in one transaction, under the fence.
 
         Raises Fenced, and commits nothing, when the run was claimed again or has ended. When the answer to COMMIT is
-        lost, the row is looked up: it says whether the transaction stands, else the same transaction is tried again.
+        lost, the row is looked up: it says whether the transaction stands, else the same transaction is tried again,
+        for `patience_s` while the database is away.
         """
 
         def work(connection: Connection) -> None:
@@ -406,14 +435,26 @@ class Ledger:
                 effects(connection)
             self._end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
             self._end_run(connection, claim.run_id, ending, now_us)
+            reach("before-commit")
 
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                self._commit(claim, ending, work)
+                reach("after-commit")
+                return
+            except DatabaseUnavailable:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(AGAIN_S)
+
+    def _commit(self, claim: Claim, ending: Ending, work: Callable[[Connection], None]) -> None:
         try:
             transactions.in_write(self.engine, work)
-        except (StoreError, DBAPIError) as e:
-            if isinstance(e, Fenced) or not _connection_lost(e):
-                raise
+        except Fenced:
+            # An earlier try may have been committed, and only its answer lost.
             if not self._stands(claim, ending):
-                transactions.in_write(self.engine, work)
+                raise
 
     def _own(self, connection: Connection, claim: Claim) -> None:
         run = connection.execute(sql.LOCK_RUN, {"run": claim.run_id}).one()
@@ -537,8 +578,3 @@ class Ledger:
         with transactions.read(self.engine) as connection:
             where = attempts.c.run_id == run_id
             return connection.execute(select(attempts).where(where).order_by(attempts.c.attempt)).all()
-
-
-def _connection_lost(error: Exception) -> bool:
-    cause = error if isinstance(error, DBAPIError) else error.__cause__
-    return isinstance(cause, DBAPIError) and (cause.connection_invalidated or "disk I/O" in str(cause.orig))

@@ -11,7 +11,7 @@ A version that was abandoned half-way is undone before the next one begins, and 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from db import engine as transactions
 from db import statements as sql
 from db.columns import Columns, changed_rows, length, sort_rows, take, to_columns
 from db.errors import Fenced, OutputError, did_you_mean
+from db.failpoint import reach
 from db.output_spec import KEY_CHARACTERS, OutputSpec, create, drop, refuse_foreign, table_of
 from db.tables import Record, outputs, publications
 
@@ -250,12 +251,35 @@ class Build:
         while done < len(rows):
             batch = rows[done : done + self.batch]
             began = time.perf_counter()
-            with transactions.write(self.engine) as connection:
-                self._hold(connection)
-                compiled.execute_many(connection, batch)
+            transactions.in_write(self.engine, self._batch(compiled, batch))
+            reach("effect-batch")
             self._pace(time.perf_counter() - began)
             done += len(batch)
         return done
+
+    def _batch(
+        self, compiled: transactions.Prepared, batch: list[tuple[Any, ...]]
+    ) -> Callable[[Connection], None]:
+        """The batch as a transaction that can be tried again, even if it was committed."""
+        sent: list[bool] = []
+
+        def work(connection: Connection) -> None:
+            self._hold(connection)
+            if not (sent and self._landed(connection, batch[-1])):
+                sent.append(True)
+                compiled.execute_many(connection, batch)
+
+        return work
+
+    def _landed(self, connection: Connection, row: tuple[Any, ...]) -> bool:
+        """True when this row of a batch of new ones is there; rows that are only closed can be closed twice."""
+        if len(row) == len(self.spec.row_key):
+            return False
+        table = table_of(self.spec)
+        values = dict(zip(self.spec.columns, row, strict=False))
+        at = [table.c[name] == values[name] for name in self.spec.row_key]
+        query = select(table.c.since).where(*at, table.c.since == self.version)
+        return connection.execute(query).first() is not None
 
     def _pace(self, seconds: float) -> None:
         self.batch = max(100, int(self.batch * min(2.0, max(0.25, BATCH_S / max(seconds, 1e-4)))))

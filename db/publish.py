@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from db import outputs
 from db.columns import Columns, length, take
 from db.errors import Lost, Superseded
+from db.failpoint import reach
 from db.mirror import Mirror
 from db.output_spec import OutputSpec
 from db.tables import Record
@@ -66,6 +67,7 @@ def _mirror(engine: Engine, mirror: Mirror, spec: OutputSpec, row: Record, whole
     if published is not None:
         fields = ("run_id", "fence", "rows", "built_at", "config_digest")
         mirror.finish(spec.name, version, {f: v for f in fields if (v := getattr(published, f)) is not None})
+    reach("redis-written")
     outputs.mark_mirrored(engine, spec.name, version)
     return done
 
