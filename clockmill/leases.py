@@ -1,4 +1,8 @@
-"""The leases of one process: renewed while it runs something, obeyed when the ledger says otherwise."""
+"""The leases of one process: renewed while it runs something, obeyed when the ledger says otherwise.
+
+One thread talks to the database; another one looks at the clock only, so that a database that neither answers nor
+refuses cannot keep a job alive beyond its lease.
+"""
 
 import logging
 import threading
@@ -6,14 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from db.errors import StoreError
 from db.lease_clock import SECOND, boot_micros
 from db.ledger import LEASE_S, RENEW_S, Claim, Ledger
 
 #: How often the ledger is asked whether somebody wants a run cancelled.
 LOOK_S = 1.0
 #: So long before the lease could end, the job is killed: the next owner must find nobody at work.
-MARGIN_S = 5.0
+MARGIN_S = LEASE_S / 6
+#: How often that is looked at.
+GUARD_S = MARGIN_S / 4
 
 log = logging.getLogger("clockmill.leases")
 
@@ -35,38 +40,48 @@ class Holding:
 
 
 class Leases:
-    """Holds runs from `hold` to `release`; one thread does the renewing, started with the first run."""
+    """Holds runs from `hold` to `release`; its threads are started with the first run."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._held: dict[int, Holding] = {}
+        #: By run and fence: after a long stop this process may claim again what it still holds under the old fence.
+        self._held: dict[tuple[int, int], Holding] = {}
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._started = False
 
     def hold(self, claim: Claim, end: Callable[[str, bool], None], claimed_at_us: int) -> None:
         with self._lock:
-            self._held[claim.run_id] = Holding(claim, end, claimed_at_us + LEASE_S * SECOND)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
-                self._thread.start()
+            self._held[claim.run_id, claim.fence] = Holding(claim, end, claimed_at_us + LEASE_S * SECOND)
+            if not self._started:
+                self._started = True
+                for work in (self._keep, self._guard):
+                    threading.Thread(target=work, name=f"leases{work.__name__}", daemon=True).start()
 
     def release(self, claim: Claim) -> None:
         with self._lock:
-            self._held.pop(claim.run_id, None)
+            self._held.pop((claim.run_id, claim.fence), None)
 
     def stop_all(self, reason: str, at_once: bool) -> None:
         """Ends every job this process runs."""
-        with self._lock:
-            held = list(self._held.values())
-        for holding in held:
+        for holding in self._holdings():
             holding.stop(reason, at_once)
+
+    def _holdings(self) -> list[Holding]:
+        with self._lock:
+            return list(self._held.values())
+
+    def _guard(self) -> None:
+        while True:
+            time.sleep(GUARD_S)
+            for holding in self._holdings():
+                if boot_micros() > holding.until_us - MARGIN_S * SECOND:
+                    holding.stop("the lease could not be renewed", True)
 
     def _keep(self) -> None:
         renewed = time.monotonic()
         while True:
             time.sleep(LOOK_S)
-            with self._lock:
-                held = list(self._held.values())
+            held = self._holdings()
             if not held:
                 renewed = time.monotonic() - RENEW_S
                 continue
@@ -80,9 +95,9 @@ class Leases:
         ids = [holding.claim.run_id for holding in held]
         try:
             rows = self._ledger.renew(ids) if renew else self._ledger.held(ids)
-        except StoreError as e:
+        except Exception as e:
+            # Whatever it was: the next look may go better, and the guard sees to the jobs if none does.
             log.warning("leases cannot be renewed: %s", e)
-            self._stop_expiring(held)
             return False
         for holding in held:
             self._obey(holding, rows.get(holding.claim.run_id), now if renew else None)
@@ -91,15 +106,10 @@ class Leases:
     def _obey(self, holding: Holding, row: object, renewed_at: int | None) -> None:
         state = getattr(row, "state", None)
         mine = getattr(row, "fence", None) == holding.claim.fence and getattr(row, "owner", None) == holding.claim.owner
-        if not mine and holding.claim.run_id in self._held:
+        if not mine and holding in self._holdings():
             holding.stop("another process took the run over", True)
         elif state == "running" and renewed_at is not None:
             holding.until_us = renewed_at + LEASE_S * SECOND
         asked = getattr(row, "cancel_asked", 0)
         if mine and state == "running" and asked:
             holding.stop("cancelled", asked > 1)
-
-    def _stop_expiring(self, held: list[Holding]) -> None:
-        for holding in held:
-            if boot_micros() > holding.until_us - MARGIN_S * SECOND:
-                holding.stop("the lease could not be renewed", True)

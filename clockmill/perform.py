@@ -12,7 +12,7 @@ from clockmill.executors import Executors, Order, Tell
 from clockmill.mill import Mill
 from clockmill.slots import micros
 from db.errors import Fenced, RedisUnavailable, StoreError
-from db.ledger import Claim, Ending
+from db.ledger import LEASE_S, Claim, Ending
 from db.publish import make_up
 
 #: Exit codes of a job's own process; the keeper's parent reads them beside the ledger.
@@ -55,7 +55,8 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
     now = mill.now()
     ending = Ending("succeeded", exit_code=0, report=context.report(time.perf_counter() - began))
     with context.phase("write"):
-        mill.ledger.finish(claim, ending, micros(now), lambda connection: context.commit(connection, now))
+        # A database that restarts costs the run no attempt, as long as its lease is renewed.
+        mill.ledger.finish(claim, ending, micros(now), lambda c: context.commit(c, now), patience_s=LEASE_S)
     if context.published:
         with context.phase("publish"):
             _mirror(mill, context)
@@ -67,18 +68,7 @@ def _claim(mill: Mill, order: Order) -> Claim:
     run = mill.ledger.run(order.run_id)
     if run is None or (run.fence, run.owner, run.state) != (order.fence, order.owner, "running"):
         raise Fenced(f"run {order.run_id}: claimed by another process before attempt {order.attempt} began")
-    return Claim(
-        run_id=run.run_id,
-        job=run.job,
-        slot_us=run.slot_us,
-        slot_key=run.slot_key,
-        trigger=run.trigger,
-        attempt=run.attempt,
-        lost=run.lost,
-        fence=run.fence,
-        owner=run.owner,
-        params=json.loads(run.params_json),
-    )
+    return Claim.of(run)
 
 
 def _mirror(mill: Mill, context: Context) -> None:
