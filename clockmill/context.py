@@ -66,7 +66,7 @@ class Context:
         """
         spec = self._mill.sources.get(source) or SourceSpec(source)
         with self.phase("read"):
-            found = read_source(self._mill.source_engine(spec.url), spec, columns)
+            found = read_source(self._mill.source_engine(spec.url, f"sources.{source}"), spec, columns)
         if found.skipped_null:
             self.log(f"{source}: {found.skipped_null} rows without a key were left out")
         self.rows_in += found.rows
@@ -75,7 +75,7 @@ class Context:
     def select(self, name: str, query: str, columns: Sequence[str], url: str | None = None) -> Columns:
         """Columns of one read-only SELECT, in which {posts} stands for the mapped source; `name` is for messages."""
         with self.phase("read"):
-            engine = self._mill.source_engine(url)
+            engine = self._mill.source_engine(url, name)
             spec = SourceSpec(name, query=expand(query, self._mill.sources, engine), label=f"[{name}]")
             found = read_source(engine, spec, columns)
         self.rows_in += found.rows

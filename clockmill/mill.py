@@ -20,7 +20,7 @@ from clockmill.job_spec import JobSpec
 from clockmill.registry import Registry, discover
 from clockmill.schedule import Schedule, local_timezone, parse
 from db import migrate
-from db.engine import open_engine
+from db.engine import open_engine, open_source
 from db.errors import RedisUnavailable
 from db.ledger import Ledger
 from db.sources import SourceSpec
@@ -99,11 +99,11 @@ class Mill:
         """The mapped sources; others read clockmill's own canonical tables."""
         return {name: source_spec(name, table, self.config) for name, table in self.config.table("sources").items()}
 
-    def source_engine(self, url: str | None) -> Engine:
-        """The database that a source is read from."""
+    def source_engine(self, url: str | None, key: str) -> Engine:
+        """The database that a source or counter is read from; `key` is its table in the configuration."""
         if not url:
             return self.engine
-        return open_engine(configuration.absolute_sqlite(url, self.config.home))
+        return open_source(configuration.absolute_sqlite(url, self.config.home), f"[{key}] url")
 
     def schedule(self, spec: JobSpec) -> Schedule | None:
         """The job's schedule, None for one that runs only when asked. Raises ScheduleError naming the job."""

@@ -67,8 +67,9 @@ def masked(url: str | URL) -> str:
 
 
 def _sqlite(url: URL, setting: str) -> Engine:
-    if url.database and url.database != ":memory:":
-        _private_folder(Path(url.database).parent)
+    if not url.database or url.database == ":memory:":
+        raise DatabaseUnavailable(f'{setting}: "{url}" is forgotten by every process; name a file: sqlite:///FILE')
+    _private_folder(Path(url.database).parent)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, execution_options={"setting": setting})
 
     @event.listens_for(engine, "connect")

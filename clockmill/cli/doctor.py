@@ -93,7 +93,7 @@ def _sources(held: Mill) -> Iterator[Finding]:
     for name in {**dict.fromkeys(CANONICAL), **dict.fromkeys(held.sources)}:
         spec = held.sources.get(name) or SourceSpec(name)
         try:
-            sources.check(held.source_engine(spec.url), spec)
+            sources.check(held.source_engine(spec.url, f"sources.{spec.name}"), spec)
         except StoreError as e:
             yield Finding("problem", f"source {name}", str(e))
     yield Finding("ok", "sources", f"{len(held.sources)} mapped, the others are clockmill's own tables")

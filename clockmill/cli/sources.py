@@ -31,7 +31,7 @@ def check(as_json: bool) -> None:
         spec = spec_of(held, name)
         mapped = spec.table or ("a query" if spec.query else "clockmill's own table")
         try:
-            sources.check(held.source_engine(spec.url), spec)
+            sources.check(held.source_engine(spec.url, f"sources.{spec.name}"), spec)
             found.append({"source": name, "mapped_to": mapped, "problem": None})
         except SourceError as e:
             found.append({"source": name, "mapped_to": mapped, "problem": str(e)})
@@ -51,7 +51,7 @@ def preview(source: str, count: int, as_json: bool) -> None:
     """The first rows of SOURCE in canonical columns."""
     held = mill()
     spec = spec_of(held, source)
-    rows = sources.preview(held.source_engine(spec.url), spec, count)
+    rows = sources.preview(held.source_engine(spec.url, f"sources.{spec.name}"), spec, count)
     if as_json:
         print_json({"source": source, "rows": [{key: _plain(value) for key, value in row.items()} for row in rows]})
         return
