@@ -150,6 +150,9 @@ def expand(query: str, specs: Mapping[str, SourceSpec], engine: Engine | None = 
         inner = select(spec) if engine is None or _exists(engine, spec) else _empty(spec)
         return f"({inner})" if _ALIASED.match(query, match.end()) else f"({inner}) AS {_quote(spec.name)}"
 
+    if engine is not None and engine.dialect.name in ("mysql", "mariadb"):
+        # KEY is a reserved word there, and `AS key` is how a counter's query names its first column.
+        query = re.sub(r"\bAS\s+key\b", 'AS "key"', query, flags=re.IGNORECASE)
     return _PLACEHOLDER.sub(derived, query)
 
 
