@@ -17,7 +17,7 @@ from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill, specification
 from clockmill.runner import Runner
 from clockmill.schedule import Schedule
-from clockmill.slots import instant, iso, micros, plan, slot_key
+from clockmill.slots import TICK, instant, iso, micros, plan, slot_key
 from db.ledger import RENEW_S, Claim, Ending, NewRun, Verdict
 from db.tables import Record
 
@@ -26,7 +26,6 @@ SCHEDULERS = "scheduler/"
 #: How often a run that has to wait looks whether it may start.
 LOOK_S = 0.5
 NEVER_STARTED = ("missed", "coalesced", "skipped")
-TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)

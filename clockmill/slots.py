@@ -13,6 +13,8 @@ from db.ledger import NewRun
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+#: The least there is between two instants of the ledger.
+TICK = timedelta(microseconds=1)
 #: With catch_up = none a slot still counts as on time for so long: a cron line may start as late.
 ON_TIME = timedelta(seconds=60)
 #: catch_up = all runs so many slots at most, the newest; a longer stop is for `backfill`.

@@ -19,6 +19,7 @@ from db import statements as sql
 from db.errors import DatabaseUnavailable, Fenced, StoreError
 from db.failpoint import reach
 from db.lease_clock import SECOND, LeaseClock
+from db.overlap import decide
 from db.tables import Record, attempts, jobs, leases, runs
 
 #: A lease lasts this long and is renewed three times as often: two renewals may fail. The variable is for tests that
@@ -314,34 +315,26 @@ class Ledger:
         if paused:
             self._end_run(connection, run.run_id, Ending("skipped", "paused"), now_us)
             return "skipped"
-        if overlap == "allow":
-            return None
         before = connection.execute(sql.IN_THE_WAY, {"job": run.job, "run": run.run_id}).first()
-        if before is None:
+        waiting = connection.execute(sql.WAITS_BEFORE, {"job": run.job, "run": run.run_id}).scalar() if before else None
+        step, reason = decide(overlap, before.run_id if before else None, waiting)
+        if before is None or step == "start":
             return None
-        if overlap == "skip":
-            reason = f"overlap: run {before.run_id} is running"
+        if step == "skip":
             self._end_run(connection, run.run_id, Ending("skipped", reason), now_us)
             return "skipped"
-        if overlap == "queue_one":
-            waiting = connection.execute(sql.WAITS_BEFORE, {"job": run.job, "run": run.run_id}).scalar()
-            if waiting is not None:
-                reason = f"overlap: run {waiting} waits already"
-                self._end_run(connection, run.run_id, Ending("skipped", reason), now_us)
-                return "skipped"
-        if overlap in ("cancel_previous", "terminate_previous"):
-            return self._displace(connection, run, before, overlap, now_us)
+        if step in ("cancel", "terminate"):
+            return self._displace(connection, run, before, overlap, 1 if step == "cancel" else 2, now_us)
         return "waits"
 
     def _displace(
-        self, connection: Connection, run: Record, before: Record, overlap: str, now_us: int
+        self, connection: Connection, run: Record, before: Record, overlap: str, how: int, now_us: int
     ) -> Verdict | None:
         """Asks the owner of the earlier run to end it; one that waits for its next attempt has no process to ask."""
         if before.state == "retry_wait":
             if connection.execute(sql.LOCK_RUN, {"run": before.run_id}).one().state == "retry_wait":
                 self._end_run(connection, before.run_id, Ending("cancelled", f"cancelled by run {run.run_id}"), now_us)
             return self._held_back(connection, run, overlap, False, now_us)
-        how = 1 if overlap == "cancel_previous" else 2
         connection.execute(sql.ASK_CANCEL, {"run": before.run_id, "how": how})
         return "waits"
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "run": ("run", "Run a job now, or one of its slots."),
     "next": ("next", "When a crontab expression fires."),
     "explain": ("next", "What a crontab expression or a job's schedule means."),
+    "simulate": ("simulate", "What the scheduler would do between two times."),
     "jobs": ("jobs", "List, show, check, pause and resume jobs."),
     "runs": ("runs", "What ran, what did not, and why."),
     "outputs": ("outputs", "What was published, and one entity of it."),
