@@ -25,7 +25,7 @@ from clockmill.runner import Runner
 from clockmill.schedule import Schedule
 from clockmill.slots import instant, micros
 from db.errors import StoreError
-from db.ledger import Claim
+from db.ledger import Claim, Verdict
 
 #: How often the ledger is searched for due runs that no slot of this process announced: retries, orphans, other doors.
 POLL_S = 1
@@ -77,6 +77,10 @@ class Scheduler:
         self.start()
         while not self.stopping.wait(POLL_S):
             self.health.report(self.mill.now(), jobs=len(self.schedules), workers=self.workers, busy=self.busy)
+            if not self.runner.executors.alive():
+                self.stopping.set()
+                self.stop()
+                raise ClockmillError("the process that starts jobs was killed; start the scheduler again")
         self.stop()
 
     def start(self) -> None:
@@ -140,19 +144,25 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         with self.lock:
-            free = self.workers - self.busy
-            if free <= 0:
-                return
-            names = list(self.mill.registry.jobs)
-            for row in self.mill.ledger.claimable(names, micros(self.mill.now()), free + LOOK_AHEAD):
-                if self.busy < self.workers:
-                    self._try_claim(row.run_id, self.mill.registry.jobs[row.job])
+            names = set(self.mill.registry.jobs)
+            while self.busy < self.workers and self.runner.executors.alive():
+                free = self.workers - self.busy
+                found = self.mill.ledger.claimable(sorted(names), micros(self.mill.now()), free + LOOK_AHEAD)
+                waiting = {row.job for row in found if self._try_claim(row.run_id, row.job) == "waits"}
+                if not waiting:
+                    return
+                # Runs that wait for another one of their job must not hide the runs of other jobs.
+                names -= waiting
 
-    def _try_claim(self, run_id: int, spec: JobSpec) -> None:
+    def _try_claim(self, run_id: int, name: str) -> Claim | Verdict | None:
+        if self.busy >= self.workers:
+            return None
+        spec = self.mill.registry.jobs[name]
         claim, asked_at = self.runner.claim(run_id, spec)
         if isinstance(claim, Claim):
             self.busy += 1
             self.pool.submit(self._work, claim, spec, asked_at)
+        return claim
 
     def _work(self, claim: Claim, spec: JobSpec, asked_at: int) -> None:
         log.info("run %d: %s, attempt %d", claim.run_id, claim.job, claim.attempt)

@@ -152,7 +152,7 @@ def know(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None
 
 def stay(runner: Runner, run: Record, spec: JobSpec, listener: Tell | None = None, echo: bool = False) -> Outcome:
     """Carries the run out in this process, through its retries, to its end or to the reason why it may not start."""
-    ledger = runner.mill.ledger
+    ledger, renewed = runner.mill.ledger, time.monotonic()
     while True:
         claim, asked_at = runner.claim(run.run_id, spec)
         if isinstance(claim, Claim):
@@ -163,7 +163,7 @@ def stay(runner: Runner, run: Record, spec: JobSpec, listener: Tell | None = Non
             ending = None
         else:
             return Outcome(_row(runner, run), verdict=claim)
-        _wait(lambda: ledger.renew([run.run_id]), _row(runner, run).due_us, runner.mill.now)
+        renewed = _wait(lambda: ledger.renew([run.run_id]), _row(runner, run).due_us, runner.mill.now, renewed)
 
 
 def _row(runner: Runner, run: Record) -> Record:
@@ -172,12 +172,13 @@ def _row(runner: Runner, run: Record) -> Record:
     return found
 
 
-def _wait(renew: Callable[[], object], due_us: int, now: Callable[[], datetime]) -> None:
-    """Waits until the run is due, or a moment when it is due already, keeping its lease."""
-    time.sleep(LOOK_S)
-    renewed = time.monotonic()
-    while micros(now()) < due_us:
-        time.sleep(min(LOOK_S, max(0.0, (due_us - micros(now())) / 1e6)))
+def _wait(renew: Callable[[], object], due_us: int, now: Callable[[], datetime], renewed: float) -> float:
+    """Waits until the run is due, or a moment when it is due already; when its lease was last renewed."""
+    while True:
         if time.monotonic() - renewed > RENEW_S:
             renew()
             renewed = time.monotonic()
+        wait_s = (due_us - micros(now())) / 1e6
+        time.sleep(wait_s if 0 < wait_s < LOOK_S else LOOK_S)
+        if micros(now()) >= due_us:
+            return renewed
