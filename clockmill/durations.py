@@ -6,18 +6,28 @@ from datetime import timedelta
 from clockmill.errors import ConfigError
 
 UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
-PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+WHOLE = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+", re.ASCII)
+PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])", re.ASCII)
 
 
 def parse_duration(text: str | int | float) -> timedelta:
     """`30m`, `1h30m`, `90s`, `1d`, `250ms`; a bare number is seconds. Raises ConfigError."""
+    try:
+        length = timedelta(seconds=_seconds(text))
+        if length >= timedelta(0):
+            return length
+    except (ValueError, OverflowError):
+        pass
+    raise ConfigError(f'"{text}" is not a length of time; write for instance 90s, 30m, 1h30m or 1d')
+
+
+def _seconds(text: str | int | float) -> float:
     if isinstance(text, int | float) and not isinstance(text, bool):
-        return timedelta(seconds=text)
+        return text
     written = str(text).strip()
     if not WHOLE.fullmatch(written):
-        raise ConfigError(f'"{text}" is not a length of time; write for instance 90s, 30m, 1h30m or 1d')
-    return timedelta(seconds=sum(float(number) * UNITS[unit] for number, unit in PART.findall(written)))
+        raise ValueError(written)
+    return sum(float(number) * UNITS[unit] for number, unit in PART.findall(written))
 
 
 def format_duration(length: timedelta | float) -> str:

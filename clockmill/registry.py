@@ -44,26 +44,42 @@ def discover(config: Config) -> Registry:
     broken: dict[str, str] = {}
     for name, load in _places(config):
         try:
-            for spec in declared(load()):
-                if spec.name in found and found[spec.name].function is not spec.function:
-                    raise ConfigError(f'job "{spec.name}" is declared in {found[spec.name].origin} and {spec.origin}')
-                found[spec.name] = spec
-        except ConfigError:
-            raise
-        except Exception as e:
+            specs = list(declared(load()))
+        except ConfigError as e:
+            broken[name] = str(e)
+        except (Exception, SystemExit) as e:
             # Anything can go wrong while a stranger's module is imported, and nothing of it may stop the others.
             broken[name] = f"{type(e).__name__}: {e}"
+        else:
+            _add(found, specs)
     settings = config.table("jobs")
     jobs = {name: _configured(spec, settings.get(name, {}), config) for name, spec in found.items()}
     jobs |= {name: _command(name, table, config) for name, table in settings.items() if "command" in table}
-    for name in settings:
-        if name not in jobs and name not in broken:
-            raise ConfigError(
-                f"{config.file}: [jobs.{name}]: no such job{did_you_mean(name, jobs)}; "
-                f"a command job needs `command`, others are: {', '.join(sorted(found))}"
-            )
+    broken = _without_code(config, settings, jobs, broken)
     enabled = {name: jobs[name] for name in sorted(jobs) if settings.get(name, {}).get("enabled", True)}
     return Registry(enabled, broken)
+
+
+def _without_code(
+    config: Config, settings: Mapping[str, Any], jobs: Mapping[str, JobSpec], broken: Mapping[str, str]
+) -> dict[str, str]:
+    """What is broken, with the jobs that have settings and no code: it may be in a file that cannot be imported."""
+    strangers = [name for name in settings if name not in jobs and name not in broken]
+    if strangers and not broken:
+        name = strangers[0]
+        raise ConfigError(
+            f"{config.file}: [jobs.{name}]: no such job{did_you_mean(name, jobs)}; "
+            f"a command job needs `command`, others are: {', '.join(sorted(jobs))}"
+        )
+    why = f"its code was not found; these could not be loaded: {', '.join(broken)}"
+    return {**broken, **dict.fromkeys(strangers, why)}
+
+
+def _add(found: dict[str, JobSpec], specs: list[JobSpec]) -> None:
+    for spec in specs:
+        if spec.name in found and found[spec.name].function is not spec.function:
+            raise ConfigError(f'job "{spec.name}" is declared in {found[spec.name].origin} and {spec.origin}')
+        found[spec.name] = spec
 
 
 def _places(config: Config) -> Iterator[tuple[str, Any]]:
