@@ -8,6 +8,7 @@ import click
 
 from clockmill.cli import exits
 from clockmill.cli.show import Progress, instant_option, json_option, mill, print_json
+from clockmill.context import PHASES
 from clockmill.doors import Outcome, manual_run, slot_run, stay
 from clockmill.errors import UsageError
 from clockmill.executors import Executors
@@ -117,15 +118,20 @@ def tell(outcome: Outcome, quiet: bool) -> int:
 
 
 def as_object(outcome: Outcome) -> dict[str, Any]:
-    run = outcome.run
-    empty = {"rows_in": 0, "rows_out": 0, "seconds": {}, "peak_rss_mb": None, "version": None}
+    """The run as --json prints it: every key always, phases that did not happen took 0 s."""
+    run, report = outcome.run, report_of(outcome.run)
+    ran = run.started_us and run.ended_us
+    seconds = {**dict.fromkeys(PHASES, 0.0), "total": (run.ended_us - run.started_us) / 1e6 if ran else 0.0}
     return {
         "run_id": run.run_id,
         "job": run.job,
         "state": run.state,
-        "reason": run.reason,
         "attempt": run.attempt,
-        **{**empty, **report_of(run)},
+        "rows_in": report.get("rows_in", 0),
+        "rows_out": report.get("rows_out", 0),
+        "seconds": {**seconds, **report.get("seconds", {})},
+        "peak_rss_mb": report.get("peak_rss_mb"),
+        "version": report.get("version"),
     }
 
 

@@ -46,7 +46,7 @@ def list_runs(job: str | None, state: str | None, limit: int, as_json: bool) -> 
 
 
 def as_object(run: Any) -> dict[str, Any]:
-    """One run as --json prints it."""
+    """One run as `runs list --json` prints it."""
     return {
         "run_id": run.run_id,
         "job": run.job,
@@ -58,9 +58,6 @@ def as_object(run: Any) -> dict[str, Any]:
         "started_at": stamp(run.started_us),
         "ended_at": stamp(run.ended_us),
         "host": run.host,
-        "slots": run.slot_count,
-        "progress": run.progress,
-        "retry_of": run.retry_of,
     }
 
 
@@ -96,7 +93,15 @@ def show_run(run_id: int, as_json: bool) -> None:
         }
         for one in held.ledger.attempts(run_id)
     ]
-    whole = {**as_object(run), "params": json.loads(run.params_json), **report_of(run), "tried": attempts}
+    whole = {
+        **as_object(run),
+        "slots": run.slot_count,
+        "progress": run.progress,
+        "retry_of": run.retry_of,
+        "params": json.loads(run.params_json),
+        **report_of(run),
+        "tried": attempts,
+    }
     if as_json:
         print_json(whole)
         return
