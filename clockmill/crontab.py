@@ -27,25 +27,34 @@ CLOCKMILL_HOME={home}
 
 def render(jobs: Iterable[tuple[JobSpec, Schedule | None]], *, bin: str, home: str, log: str) -> str:
     """The whole crontab. Raises ConfigError, with every reason, when a job cannot be said in system cron's terms."""
+    lines = all_lines(jobs, _quoted(_one_line(bin, "--bin")), log)
+    return HEAD.format(home=_one_line(home, "--home")) + "\n" + "\n".join(lines) + "\n"
+
+
+def block(jobs: Iterable[tuple[JobSpec, Schedule | None]], *, bin: str, home: str, log: str) -> list[str]:
+    """The lines alone, for a crontab that holds others too: a variable set here would hold for the lines below."""
+    variable = _quoted(f"CLOCKMILL_HOME={_one_line(home, '--home')}")
+    return all_lines(jobs, f"/usr/bin/env {variable} {_quoted(_one_line(bin, '--bin'))}", log)
+
+
+def all_lines(jobs: Iterable[tuple[JobSpec, Schedule | None]], command: str, log: str) -> list[str]:
     lines, refused = [], []
     for spec, schedule in jobs:
-        if schedule is None:
-            continue
         try:
-            lines += job_lines(spec, schedule, bin, log)
+            lines += job_lines(spec, schedule, command, log) if schedule else []
         except ScheduleError as e:
             refused.append(f"job {spec.name}: {e}")
     if refused:
         raise ConfigError("system cron cannot run these jobs as configured: " + "; ".join(refused))
-    return HEAD.format(home=_one_line(home, "--home")) + "\n" + "\n".join(lines) + "\n"
+    return lines
 
 
-def job_lines(spec: JobSpec, schedule: Schedule, bin: str, log: str) -> list[str]:
+def job_lines(spec: JobSpec, schedule: Schedule, clockmill: str, log: str) -> list[str]:
     """One line for each expression of the job's schedule. Raises ScheduleError for what cron would do otherwise."""
     zone, here = zone_of(spec), local_timezone()
     if not same_zone(zone, here):
         raise ScheduleError(f'its zone is {zone}, system cron works in the system\'s, {here}; set timezone = "local"')
-    command = f"{_quoted(_one_line(bin, '--bin'))} run {spec.name} --slot >> {_quoted(_one_line(log, '--log'))} 2>&1"
+    command = f"{clockmill} run {spec.name} --slot >> {_quoted(_one_line(log, '--log'))} 2>&1"
     # An unescaped % ends the command for cron.
     escaped = command.replace("%", r"\%")
     return [f"{line} {escaped}" for line in schedule.crontab_lines()]

@@ -90,7 +90,7 @@ class Runner:
             command=spec.command,
             shell=spec.shell,
             environment={**os.environ, **spec.environment, **variables(claim)} if spec.command else None,
-            folder=str(self.mill.config.home / Path(spec.folder).expanduser()),
+            folder=str(self.mill.config.home / expand(spec.folder)),
             stdin=spec.stdin,
             echo=echo,
         )
@@ -195,6 +195,14 @@ def variables(claim: Claim) -> dict[str, str]:
     """What a command finds about the run that it is."""
     return {
         "CLOCKMILL_RUN_ID": str(claim.run_id),
+def expand(folder: str) -> Path:
+    """`~` and `~user` as the shell reads them; left as they are where there is no such user, for the job to fail on."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        return Path(folder)
+
+
         "CLOCKMILL_JOB": claim.job,
         "CLOCKMILL_SLOT": iso(instant(claim.slot_us)) if claim.slot_us is not None else "",
         "CLOCKMILL_ATTEMPT": str(claim.attempt),

@@ -102,6 +102,10 @@ class Keeper:
         argv = ("/bin/sh", "-c", *self.order.command) if self.order.shell else self.order.command
         try:
             os.chdir(self.order.folder)
+        except OSError as e:
+            self.tell({"reason": f"its folder {self.order.folder} cannot be entered: {e.strerror}"})
+            return 126
+        try:
             os.execvpe(argv[0], argv, dict(self.order.environment or os.environ))
         except OSError as e:
             self.tell({"reason": f'"{argv[0]}" cannot be run: {e.strerror}'})
