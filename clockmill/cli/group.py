@@ -3,13 +3,16 @@
 import importlib
 import os
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from clockmill.errors import ClockmillError, did_you_mean
 from clockmill.version import VERSION
 from db.errors import StoreError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 #: Command -> (module, what it does). Shown by --help, which must not import anything heavy.
 COMMANDS = {
@@ -55,6 +58,13 @@ class Lazy(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as e:
             raise click.UsageError(e.message.rstrip(".") + did_you_mean(args[0], COMMANDS), ctx) from None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Names of commands without importing these; what follows a name is asked of its module."""
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=says) for name, (_, says) in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
