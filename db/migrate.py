@@ -30,6 +30,10 @@ def check(engine: Engine) -> None:
         raise SchemaError("the database has no clockmill tables yet; run: clockmill db upgrade")
     if have < HEAD:
         raise SchemaError(f"the database has revision {have}, this clockmill needs {HEAD}; run: clockmill db upgrade")
+    _refuse_newer(have)
+
+
+def _refuse_newer(have: str) -> None:
     if have > HEAD:
         raise SchemaError(f"the database has revision {have}, newer than this clockmill ({HEAD}); upgrade clockmill")
 
@@ -45,6 +49,8 @@ def upgrade(engine: Engine) -> bool:
             return False
         if have is None:
             _refuse_foreign_tables(connection)
+        else:
+            _refuse_newer(have)
         _run_alembic(connection)
         return True
 
