@@ -42,6 +42,9 @@ def render(bin: str | None, home: str | None, example: bool) -> None:
     if not example:
         paths = {"bin": bin or crontab.BIN, "home": home or str(held.config.home)}
         paths["log"] = f"{paths['home']}/var/cron.log"
+        if not home:
+            # Cron's shell opens the log before clockmill could make the folder, and would run nothing.
+            held.config.var.mkdir(parents=True, exist_ok=True, mode=0o700)
     jobs = [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
     click.echo(crontab.render(jobs, **paths), nl=False)
 
