@@ -100,7 +100,7 @@ def changed_rows(
     here, there = _codes(current, new, by)
     if then > 1 and bool((there[1:] == there[:-1]).any()):
         twice = int(np.flatnonzero(there[1:] == there[:-1])[0])
-        raise ValueError("two rows for " + ", ".join(f"{name} = {new[name][twice]!r}" for name in by))
+        raise ValueError("two rows for " + ", ".join(f"{name} = {new[name][[twice]].tolist()[0]!r}" for name in by))
     insert, close = np.ones(then, dtype=bool), np.ones(now, dtype=bool)
     if not now or not then:
         return insert, close

@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
 from db.bytewise import Bytewise
-from db.columns import Columns
+from db.columns import Columns, length
 from db.errors import OutputError
 from db.tables import metadata as ledger_tables
 
@@ -145,12 +145,16 @@ def drop(connection: Connection, spec: OutputSpec) -> None:
 
 
 def resolve(spec: OutputSpec, columns: Columns) -> OutputSpec:
-    """The declaration with every `id` made int or text, as these columns are."""
-    kinds = {
-        name: ("int" if columns[name].dtype.kind in "iu" else "text") if kind == "id" else kind
-        for name, kind in spec.columns.items()
-    }
-    return OutputSpec(**{**asdict(spec), "columns": kinds})
+    """The declaration with every `id` made int or text, as these columns are. Without rows they say nothing."""
+    if not length(columns):
+        return spec
+    return settle(spec, {name: "int" if values.dtype.kind in "iu" else "text" for name, values in columns.items()})
+
+
+def settle(spec: OutputSpec, kinds: Mapping[str, str]) -> OutputSpec:
+    """The declaration with every `id` of the kind given for it, int where none is."""
+    settled = {name: kinds.get(name, "int") if kind == "id" else kind for name, kind in spec.columns.items()}
+    return OutputSpec(**{**asdict(spec), "columns": settled})
 
 
 def refuse_foreign(connection: Connection, name: str) -> None:

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from db import engine as transactions
 from db import statements as sql
-from db.columns import Columns, changed_rows, length, sort_rows, take, to_columns
+from db.columns import Columns, as_column, changed_rows, length, sort_rows, take, to_columns
 from db.errors import Fenced, OutputError, did_you_mean
 from db.failpoint import reach
-from db.output_spec import KEY_CHARACTERS, OutputSpec, create, drop, refuse_foreign, table_of
+from db.output_spec import KEY_CHARACTERS, OutputSpec, create, drop, refuse_foreign, settle, table_of
 from db.tables import Record, outputs, publications
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class Build:
     closed: int = 0
     batch: int = FIRST_BATCH
     touched: list[Any] = field(default_factory=list)
+    #: What has been written: everything, or these keys.
+    whole: bool = False
+    written: set[Any] = field(default_factory=set)
 
     # -- beginning
 
@@ -110,7 +113,9 @@ class Build:
     def _ensure_table(self) -> None:
         def work(connection: Connection) -> None:
             row = connection.execute(select(outputs).where(outputs.c.name == self.spec.name).with_for_update()).first()
-            if row is None:
+            made = OutputSpec.from_json(row.spec_json) if row is not None else None
+            self.spec = settle(self.spec, made.columns if made else {})
+            if row is None or made is None:
                 first = {"name": self.spec.name, "spec_json": self.spec.as_json(self.spec.columns)}
                 refuse_foreign(connection, self.spec.name)
                 connection.execute(sql.insert_ignore(connection, outputs), {**first, **NOTHING_PUBLISHED})
@@ -118,8 +123,7 @@ class Build:
                 return
             if row.version == 0:
                 # MySQL commits at every DDL: whoever died in between left the row without its table.
-                create(connection, OutputSpec.from_json(row.spec_json))
-            made = OutputSpec.from_json(row.spec_json)
+                create(connection, made)
             if (dict(made.columns), made.row_key) != (dict(self.spec.columns), self.spec.row_key):
                 self._remake(connection, made)
             kept = self.spec.as_json(self.spec.columns)
@@ -197,7 +201,20 @@ class Build:
             strangers = set(columns[self.spec.key].tolist()) - set(only)
             if strangers:
                 raise OutputError(f"output {self.spec.name}: key {min(strangers)!r} is not among `only`")
+        self._once(only)
+        if not length(columns):
+            return {name: as_column([], kind) for name, kind in self.spec.columns.items()}
         return {name: columns[name] for name in self.spec.columns}
+
+    def _once(self, only: Sequence[Any] | None) -> None:
+        """What this version holds already is not compared again: only the version before it is."""
+        again = self.whole or (self.written if only is None else self.written & set(only))
+        if again:
+            raise OutputError(
+                f"output {self.spec.name}: the same rows are published twice in one run; publish them once"
+            )
+        self.whole = only is None
+        self.written |= set(only or ())
 
     def _ranges(self, columns: Columns) -> Iterator[tuple[Columns, Columns]]:
         """(current, new) by ranges of keys that together cover everything; a key is never torn."""
@@ -257,9 +274,7 @@ class Build:
             done += len(batch)
         return done
 
-    def _batch(
-        self, compiled: transactions.Prepared, batch: list[tuple[Any, ...]]
-    ) -> Callable[[Connection], None]:
+    def _batch(self, compiled: transactions.Prepared, batch: list[tuple[Any, ...]]) -> Callable[[Connection], None]:
         """The batch as a transaction that can be tried again, even if it was committed."""
         sent: list[bool] = []
 
