@@ -1,9 +1,10 @@
 """How fast lists reach Redis: columns -> JSON -> mirror, beside redis-py's MSET of the same bytes made beforehand.
 
-    python bench/publish_redis.py [--users 100000] [--rounds 5] [--check]
+    python -m bench.publish_redis [--users 100000] [--rounds 5] [--check]
 
 Both write 20 recommendations for each user to one embedded server of their own, in turn; the best round of each
-counts. Kernels are loaded before. `--check` exits with 1 below the ratio that the README promises.
+counts. Kernels are loaded before. While one batch is on its way the next is made, so this wants two free cores.
+`--check` exits with 1 below the promised ratio.
 """
 
 import argparse

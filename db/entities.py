@@ -110,11 +110,11 @@ def _typed(part: Columns, shape: Shape) -> Iterator[tuple[str, NDArray[Any]]]:
 
 def _texts(kind: str, values: NDArray[Any]) -> list[str]:
     """Each value of a column as JSON."""
-    listed = values.tolist()
+    listed: list[Any] = values.tolist()
     if values.dtype.kind in "iu":
         return list(map(str, listed))
     if kind == "json" and set(map(type, listed)) == {str}:
-        return list(listed)
+        return listed
     write = WRITERS[kind]
     return ["null" if value is None else write(value) for value in listed]
 

@@ -18,8 +18,15 @@ local function call(command, key, first, last)
   end
 end
 
+local function refuse(...)
+  if act == 'strings' then
+    redis.call('UNLINK', KEYS[2])
+  end
+  return {...}
+end
+
 if target and target > version then
-  return {-1, target}
+  return refuse(-1, target)
 end
 if act == 'begin' then
   if not target then
@@ -30,17 +37,26 @@ if act == 'begin' then
   return {tonumber(held[3]), held[2], held[4]}
 end
 if target ~= version or held[2] ~= lineage or tonumber(held[3]) < tonumber(ARGV[4]) then
-  return {-2}
+  return refuse(-2)
 end
 
 if act == 'strings' then
-  -- All values as one argument, and their sizes: half the work for the client, and no more for the server.
-  local words, from, i = {}, 1, 2
-  for size in string.gmatch(ARGV[6], '%d+') do
-    words[2 * i - 3], words[2 * i - 2] = KEYS[i], string.sub(ARGV[5], from, from + size - 1)
-    from, i = from + size, i + 1
+  -- KEYS[2] holds all values, SET just before: as arguments they would be copied and hashed twice.
+  -- ARGV[5] has their sizes and ARGV[6] their keys, line by line: as KEYS they cost the client most of its time.
+  local words, from, i = {}, 0, 0
+  for size in string.gmatch(ARGV[5], '%d+') do -- an empty value is not 0 to -1, which would be all of them
+    words[i + 2] = size == '0' and '' or redis.call('GETRANGE', KEYS[2], from, from + size - 1)
+    from, i = from + size, i + 2
+  end
+  if redis.call('STRLEN', KEYS[2]) ~= from then
+    return refuse(-2)
+  end
+  i = 1
+  for key in string.gmatch(ARGV[6], '[^\n]+') do
+    words[i], i = key, i + 2
   end
   redis.call('MSET', unpack(words))
+  redis.call('UNLINK', KEYS[2])
 elseif act == 'sets' then
   -- KEYS[2] is where a set grows; ARGV holds the size of each set, then its members.
   local at = 5

@@ -57,6 +57,7 @@ SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 T = TypeVar("T")
+Item = TypeVar("Item", bound="tuple[str, bytes] | tuple[str, Sequence[str | int]]")
 Words = Sequence[bytes | str | int]
 
 
@@ -112,7 +113,7 @@ class Mirror:
     def write_json(self, output: str, version: int, prefix: str, items: Iterable[tuple[str, bytes]]) -> int:
         """Sets `<prefix>:<key>` to each value; the number of keys."""
         stem = self._stem(prefix)
-        batches = _by_weight(items, lambda item: len(item[1]), BATCH_BYTES)
+        batches = _by_weight(items, BATCH_BYTES)
         return self._send(output, version, (self._string_run(output, stem, batch) for batch in batches))
 
     def write_sets(
@@ -120,7 +121,7 @@ class Mirror:
     ) -> int:
         """Replaces the members of each set `<prefix>:<key>`; one without members goes. The number of keys."""
         stem = self._stem(prefix)
-        batches = _by_weight(items, lambda item: len(item[1]), BATCH_MEMBERS)
+        batches = _by_weight(items, BATCH_MEMBERS)
         return self._send(output, version, (run for batch in batches for run in self._set_runs(output, stem, batch)))
 
     def write_hash(
@@ -131,16 +132,16 @@ class Mirror:
         `whole`: afterwards it has the fields of `changed` and no other.
         """
         prefix, _, name = key.partition(":")
-        (place,) = _joined(self._stem(prefix), [name])
-        words = [word for pair in zip(_joined("", changed), changed.values(), strict=True) for word in pair]
-        gone = [] if whole else _joined("", removed)
+        (place,) = _names(self._stem(prefix), [name])
+        words = [word for pair in zip(_names("", changed), changed.values(), strict=True) for word in pair]
+        gone = [] if whole else _names("", removed)
         self._send(output, version, self._hash_runs(output, place, words, gone, whole))
         return len(changed) + len(gone)
 
     def remove(self, output: str, version: int, prefix: str, keys: Iterable[str | int]) -> int:
         """Removes `<prefix>:<key>` of each key; the number of keys, there or not."""
         stem = self._stem(prefix)
-        batches = (_joined(stem, batch) for batch in _by_count(keys, BATCH_KEYS))
+        batches = (_names(stem, batch) for batch in _by_count(keys, BATCH_KEYS))
         return self._send(output, version, (Batch("remove", names, [], len(names)) for names in batches))
 
     def finish(self, output: str, version: int, meta: Mapping[str, str | int]) -> None:
@@ -211,17 +212,16 @@ class Mirror:
             return {_text(key)[len(stem) :] for key in self._client.scan_iter(match=f"{stem}*", count=1000)}
 
     def _string_run(self, output: str, stem: str, items: Sequence[tuple[str, bytes]]) -> Batch:
-        names = _joined(stem, [key for key, _ in items])
-        values = [value for _, value in items]
-        sizes = ",".join(str(len(value)) for value in values)
-        return Batch("strings", [self._growing(output), *names], [sizes], len(names), passed=b"".join(values))
+        keys, values = zip(*items, strict=True)
+        words: Words = [",".join(map(str, map(len, values))), _lines(stem, keys)]
+        return Batch("strings", [self._growing(output)], words, len(keys), b"".join(values))
 
     def _set_runs(self, output: str, stem: str, items: Sequence[tuple[str, Sequence[str | int]]]) -> Iterator[Batch]:
-        names = _joined(stem, [key for key, _ in items])
+        names = _names(stem, [key for key, _ in items])
         if len(items) == 1 and len(items[0][1]) > BATCH_MEMBERS:
-            yield from self._staged(output, names[0], [("SADD", _joined("", items[0][1]))])
+            yield from self._staged(output, names[0], [("SADD", _names("", items[0][1]))])
             return
-        filled = [(name, _joined("", members)) for name, (_, members) in zip(names, items, strict=True) if members]
+        filled = [(name, _names("", members)) for name, (_, members) in zip(names, items, strict=True) if members]
         empty = [name for name, (_, members) in zip(names, items, strict=True) if not members]
         if filled:
             words = [word for _, members in filled for word in (b"%d" % len(members), *members)]
@@ -279,7 +279,7 @@ class Mirror:
         for answer in answers:
             self._judge(output, version, answer)
         self._begun[output] = (lineage, int(answers[-1][0]))
-        return answers[-1]
+        return list(answers[-1])
 
     def _judge(self, output: str, version: int, answer: Any) -> None:
         if isinstance(answer, Exception):
@@ -316,21 +316,22 @@ def _checked(name: str, what: str) -> str:
     return name
 
 
-def _joined(stem: str, ids: Iterable[str | int]) -> list[bytes]:
+def _names(stem: str, ids: Iterable[str | int]) -> list[bytes]:
     """`<stem><id>` of each id; raises OutputError for an id that is not allowed."""
     texts = list(map(str, ids))
+    return _lines(stem, texts).split(b"\n") if texts else []
+
+
+def _lines(stem: str, ids: Sequence[str]) -> bytes:
+    """The same line by line, for no id has a line end."""
+    # Ids are looked at all together, for the sake of a million of them, and one by one only if something is found.
+    if CONTROL.search("".join(ids)) or max(map(len, ids)) > LONGEST_ID // 4:
+        check_ids(ids)
     try:
-        names = [f"{stem}{text}".encode() for text in texts]
+        return (stem + f"\n{stem}".join(ids)).encode()
     except UnicodeEncodeError:
-        names = []
-    # All at once, for the sake of a million ids; one by one only to find which it was.
-    if len(names) < len(texts) or CONTROL.search("".join(texts)) or _longest(names) > len(stem) + LONGEST_ID:
-        check_ids(texts)
-    return names
-
-
-def _longest(names: list[bytes]) -> int:
-    return max(map(len, names), default=0)
+        check_ids(ids)
+        raise
 
 
 READ: dict[str, Callable[[Any], Any]] = {
@@ -340,12 +341,12 @@ READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _by_weight(items: Iterable[T], weigh: Callable[[T], int], limit: int) -> Iterator[list[T]]:
-    """Batches of at most BATCH_KEYS items that weigh `limit` together; one that weighs more is alone."""
-    batch: list[T] = []
+def _by_weight(items: Iterable[Item], limit: int) -> Iterator[list[Item]]:
+    """Batches of at most BATCH_KEYS items with `limit` bytes or members in all; one that has more is alone."""
+    batch: list[Item] = []
     weight = 0
     for item in items:
-        added = weigh(item)
+        added = len(item[1])
         if batch and (len(batch) == BATCH_KEYS or weight + added > limit):
             yield batch
             batch, weight = [], 0
