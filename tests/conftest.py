@@ -151,3 +151,12 @@ def data() -> Path:
     if not folder.is_dir():
         missing("CLOCKMILL_DATA names no folder of data")
     return folder
+
+
+# -- programs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def analyze() -> str:
+    """The program that says when a calendar expression of systemd comes."""
+    return shutil.which("systemd-analyze") or missing("no systemd-analyze here; apt-get install systemd")
