@@ -35,10 +35,19 @@ def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False
         try:
             return _mirror(engine, mirror, spec, row, whole)
         except Superseded:
-            return 0
+            if not _was_set_back(engine, mirror, name):
+                return 0
+            mirror.forget(name)
         except Lost:
             continue
     return 0
+
+
+def _was_set_back(engine: Engine, mirror: Mirror, name: str) -> bool:
+    """Redis knows a version that the database never gave out: the output was reset, or the database restored."""
+    # In this order: a version is given out before Redis hears of it.
+    target = int(mirror.meta(name).get("target", 0))
+    return target > outputs.find(engine, name)[1].allocated
 
 
 def make_up(engine: Engine, mirror: Mirror) -> list[str]:
@@ -54,15 +63,12 @@ def make_up(engine: Engine, mirror: Mirror) -> list[str]:
 def _mirror(engine: Engine, mirror: Mirror, spec: OutputSpec, row: Record, whole: bool) -> int:
     version = row.version
     held = mirror.begin(spec.name, version)
-    if held is not None and held > version:
-        # A database that was set back: Redis knows versions it does not have.
-        mirror.forget(spec.name)
-        held = mirror.begin(spec.name, version)
     done = 0
     if held != version or whole:
         changed = None if held is None or whole else outputs.changed_keys(engine, spec, held, version)
-        keys = outputs.all_keys(engine, spec, version) if changed is None or len(changed) > SELECTIVE else changed
-        done = _write(engine, mirror, spec, version, sorted(keys), clean=changed is None)
+        clean = changed is None or len(changed) > SELECTIVE
+        keys = outputs.all_keys(engine, spec, version) if changed is None or clean else changed
+        done = _write(engine, mirror, spec, version, sorted(keys), clean)
     published = outputs.publication(engine, spec.name, version)
     if published is not None:
         fields = ("run_id", "fence", "rows", "built_at", "config_digest")
