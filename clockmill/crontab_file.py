@@ -16,9 +16,9 @@ from clockmill.schedule.zones import find_zone
 
 #: Debian's load_env: a name, quoted or not, and all that follows the sign.
 _VARIABLE = re.compile(r"""[ \t]*(?:"([^"]*)"|'([^']*)'|([^\s="']+))[ \t]*=[ \t]*(.*)""")
-_NICKNAME = re.compile(r"[ \t]*(@\S+)(?:[ \t]+(.*))?")
-_FIELDS = re.compile(r"[ \t]*(\S+(?:[ \t]+\S+){4})(?:[ \t]+(.*))?")
-_WORD = re.compile(r"(\S+)(?:[ \t]+(.*))?")
+_NICKNAME = re.compile(r"[ \t]*(@\S+)(?:[ \t]+(.*))?", re.ASCII)
+_FIELDS = re.compile(r"[ \t]*(\S+(?:[ \t]+\S+){4})(?:[ \t]+(.*))?", re.ASCII)
+_WORD = re.compile(r"(\S+)(?:[ \t]+(.*))?", re.ASCII)
 #: A word that can only be meant as a field; a line with more of them was written for another scheduler.
 _LIKE_A_FIELD = re.compile(r"[*?]|[\d*][\d*,/-]*|\d+-\d+.*", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_.-]*\$?", re.IGNORECASE | re.ASCII)
@@ -255,7 +255,7 @@ def _from_comment(comments: list[str]) -> str:
 def _from_command(command: str) -> str:
     for part in re.split(r"&&|\|\||[;|]", command):
         words = [word for word in part.split() if "=" not in word]
-        while words and (words[0] in _WRAPPERS or words[0] in _WITH_ARGUMENT or words[0].startswith("-")):
+        while words and (words[0] in _WRAPPERS | _WITH_ARGUMENT or words[0].startswith("-") or words[0].isdigit()):
             options = [word for word in words[1:] if not word.startswith("-")]
             words = options[1:] if words[0] in _WITH_ARGUMENT else words[1:]
         if not words or words[0] in _CONDITIONS:
