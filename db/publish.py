@@ -47,7 +47,8 @@ def _was_set_back(engine: Engine, mirror: Mirror, name: str) -> bool:
     """Redis knows a version that the database never gave out: the output was reset, or the database restored."""
     # In this order: a version is given out before Redis hears of it.
     target = int(mirror.meta(name).get("target", 0))
-    return target > outputs.find(engine, name)[1].allocated
+    allocated: int = outputs.find(engine, name)[1].allocated
+    return target > allocated
 
 
 def make_up(engine: Engine, mirror: Mirror) -> list[str]:
