@@ -191,10 +191,6 @@ def storable(text: object) -> str:
     return str(text).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-def variables(claim: Claim) -> dict[str, str]:
-    """What a command finds about the run that it is."""
-    return {
-        "CLOCKMILL_RUN_ID": str(claim.run_id),
 def expand(folder: str) -> Path:
     """`~` and `~user` as the shell reads them; left as they are where there is no such user, for the job to fail on."""
     try:
@@ -203,6 +199,10 @@ def expand(folder: str) -> Path:
         return Path(folder)
 
 
+def variables(claim: Claim) -> dict[str, str]:
+    """What a command finds about the run that it is."""
+    return {
+        "CLOCKMILL_RUN_ID": str(claim.run_id),
         "CLOCKMILL_JOB": claim.job,
         "CLOCKMILL_SLOT": iso(instant(claim.slot_us)) if claim.slot_us is not None else "",
         "CLOCKMILL_ATTEMPT": str(claim.attempt),
