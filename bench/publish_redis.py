@@ -5,7 +5,7 @@
 
 Both write 20 recommendations for each user to one embedded server of their own, in turn; the best round of each
 counts. Kernels are loaded before. While one batch is on its way the next is made, so this wants two free cores.
-Before any time is printed, what the mirror wrote is compared with what MSET wrote, byte by byte. The goal is a ratio of 0.6.
+Before any time is printed, what the mirror wrote is compared with what MSET wrote, byte by byte. Goal: a ratio of 0.6.
 """
 
 import argparse
