@@ -46,6 +46,7 @@ def test_a_daemon_that_is_told_to_leave_lets_a_short_run_finish(clockmill, numbe
     assert (run["state"], run["attempt"]) == ("succeeded", 1)
 
 
+@pytest.mark.slow
 def test_a_killed_daemon_leaves_no_child_and_another_one_runs_the_slot_again(clockmill):
     clockmill.configure('[scheduler]\njob_folders = ["my_jobs"]')
     clockmill.write("my_jobs/stubborn.py", STUBBORN.format(at=soon(), mark=clockmill.mark))

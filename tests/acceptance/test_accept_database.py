@@ -15,23 +15,20 @@ def configure(clockmill, database):
     clockmill.configure(f'[database]\nurl = "{database.url.render_as_string(hide_password=False)}"')
 
 
-def test_two_processes_may_make_the_tables_at_once(clockmill, bare_database):
-    configure(clockmill, bare_database)
-    both = [clockmill.start("db", "upgrade") for _ in range(2)]
-    said = sorted(one.end().err for one in both)
-    assert ["is at revision" in sentence for sentence in said] != [True, True]
-    assert clockmill("db", "check", "--json").json["url"] == masked(bare_database.url)
-    with bare_database.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
-
-
 @pytest.mark.parametrize("bare_database", ["postgresql", "mariadb"], indirect=True)
 def test_a_server_is_upgraded_by_its_operator_only(clockmill, bare_database):
     configure(clockmill, bare_database)
-    if not inspect(bare_database).has_table("runs"):
-        assert NO_TABLES in clockmill("run", "counters", code=1).err
-    clockmill("db", "upgrade")
-    assert clockmill("run", "counters", "--json").json["state"] == "succeeded"
+    assert NO_TABLES in clockmill("run", "counters", code=1).err
+    assert inspect(bare_database).get_table_names() == []
+
+
+def test_two_processes_may_make_the_tables_at_once(clockmill, bare_database):
+    configure(clockmill, bare_database)
+    both = [clockmill.start("db", "upgrade") for _ in range(2)]
+    assert any("upgraded to revision" in one.end().err for one in both)
+    assert clockmill("db", "check", "--json").json["url"] == masked(bare_database.url)
+    with bare_database.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM alembic_version")).scalar() == 1
 
 
 def test_many_first_commands_at_once_make_one_sqlite_file(clockmill):
