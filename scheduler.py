@@ -69,6 +69,8 @@ class Scheduler:
         self.busy = 0
         self.lock = threading.Lock()
         self.stopping = threading.Event()
+        #: Jobs that the ledger does not know yet, because the database was away.
+        self.awaited = dict(mill.registry.jobs)
 
     # -- the loop
 
@@ -84,9 +86,7 @@ class Scheduler:
         self.stop()
 
     def start(self) -> None:
-        for spec in self.mill.registry.jobs.values():
-            self._survive(f"job {spec.name}", self.add, spec)
-        self.report_broken()
+        self._survive("jobs", self.admit)
         self.timer.add_job(self.poll, IntervalTrigger(seconds=POLL_S), id="poll")
         self.timer.add_job(self.house, IntervalTrigger(seconds=HOUSE_S), id="house", next_run_time=self.mill.now())
         self.timer.start()
@@ -105,6 +105,20 @@ class Scheduler:
         self.runner.executors.close()
 
     # -- slots
+
+    def admit(self) -> None:
+        """Makes the jobs known to the ledger. Raises StoreError, and goes on with the job it broke off at the next time."""
+        for name, spec in list(self.awaited.items()):
+            try:
+                self.add(spec)
+            except StoreError:
+                raise
+            except ClockmillError as e:
+                log.error("job %s: %s", name, e)
+            except Exception:
+                log.exception("job %s", name)
+            del self.awaited[name]
+        self.report_broken()
 
     def add(self, spec: JobSpec) -> None:
         """From now on the job's slots are recorded as they come; those missed while nothing ran, at once."""
@@ -133,6 +147,8 @@ class Scheduler:
     # -- runs
 
     def poll(self) -> None:
+        if self.awaited:
+            self._survive("jobs", self.admit)
         self._survive("poll", self.catch_up)
         self.dispatch()
         self.health.beat(self.mill.now())
