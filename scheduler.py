@@ -25,7 +25,7 @@ from clockmill.runner import Runner
 from clockmill.schedule import Schedule
 from clockmill.slots import instant, micros
 from db.errors import StoreError
-from db.ledger import Claim, Verdict
+from db.run import Claim, Verdict
 
 #: How often the ledger is searched for due runs that no slot of this process announced: retries, orphans, other doors.
 POLL_S = 1

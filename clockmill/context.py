@@ -15,9 +15,9 @@ from clockmill.errors import JobError, did_you_mean
 from clockmill.slots import instant, iso
 from db.columns import Columns, as_column, length
 from db.errors import StoreError
-from db.ledger import Claim
 from db.output_spec import OutputSpec, resolve
 from db.outputs import Build, Published, find, read_rows
+from db.run import Claim
 from db.sources import SourceSpec, expand
 from db.sources import read as read_source
 

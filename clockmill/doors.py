@@ -18,7 +18,8 @@ from clockmill.mill import Mill, specification
 from clockmill.runner import Runner
 from clockmill.schedule import Schedule
 from clockmill.slots import TICK, instant, iso, micros, plan, slot_key
-from db.ledger import RENEW_S, Claim, Ending, NewRun, Verdict
+from db.lease_clock import RENEW_S
+from db.run import Claim, Ending, NewRun, Verdict
 from db.tables import Record
 
 #: Leases under this prefix are held by living schedulers.

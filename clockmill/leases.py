@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from db.lease_clock import SECOND, boot_micros
-from db.ledger import LEASE_S, RENEW_S, Claim, Ledger
+from db.lease_clock import LEASE_S, RENEW_S, SECOND, boot_micros
+from db.ledger import Ledger
+from db.run import Claim
 
 #: How often the ledger is asked whether somebody wants a run cancelled.
 LOOK_S = 1.0

@@ -12,8 +12,9 @@ from clockmill.executors import Executors, Order, Tell
 from clockmill.mill import Mill
 from clockmill.slots import micros
 from db.errors import Fenced, RedisUnavailable, StoreError
-from db.ledger import LEASE_S, Claim, Ending
+from db.lease_clock import LEASE_S
 from db.publish import make_up
+from db.run import Claim, Ending
 
 #: Exit codes of a job's own process; the keeper's parent reads them beside the ledger.
 FAILED = 1

@@ -19,8 +19,8 @@ from clockmill.mill import Mill
 from clockmill.slots import instant, iso, micros
 from db.errors import DatabaseUnavailable, Fenced
 from db.lease_clock import boot_micros
-from db.ledger import MAX_LOST, Claim, Ending, Verdict
 from db.redis_server import kept_open
+from db.run import MAX_LOST, Claim, Ending, Terms, Verdict
 
 #: The longest wait between two attempts.
 LONGEST_BACKOFF = timedelta(hours=1)
@@ -57,7 +57,11 @@ class Runner:
         """The claim or why there is none, and when it was asked for on the boot clock: leases count from there."""
         asked_at = boot_micros()
         now = micros(self.mill.now())
-        return self.mill.ledger.claim(run_id, overlap=spec.overlap, on_lost=spec.on_lost, now_us=now), asked_at
+        return self.mill.ledger.claim(run_id, self.terms(spec), now), asked_at
+
+    def terms(self, spec: JobSpec) -> Terms:
+        """The job's policies as the ledger needs them."""
+        return Terms(overlap=spec.overlap, on_lost=spec.on_lost)
 
     def run(
         self, claim: Claim, spec: JobSpec, claimed_at_us: int, listener: Tell | None = None, echo: bool = False

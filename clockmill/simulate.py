@@ -12,8 +12,8 @@ from clockmill.errors import UsageError
 from clockmill.job_spec import JobSpec
 from clockmill.schedule import Schedule
 from clockmill.slots import TICK, instant, plan, slot_key
-from db.ledger import NewRun
 from db.overlap import decide
+from db.run import NewRun
 
 #: So many rows at most: beyond that nobody reads on, and memory ends.
 MOST_ROWS = 100_000

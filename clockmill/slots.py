@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from clockmill.durations import format_duration
 from clockmill.job_spec import JobSpec
 from clockmill.schedule import Schedule
-from db.ledger import NewRun
+from db.run import NewRun
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,100 +6,24 @@ read back from the row, locked, because row counts of some databases say how man
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from db import engine as transactions
 from db import statements as sql
+from db.claiming import Claiming
+from db.endings import end_attempt, end_run
 from db.errors import DatabaseUnavailable, Fenced, StoreError
 from db.failpoint import reach
-from db.lease_clock import SECOND, LeaseClock
-from db.overlap import decide
-from db.tables import Record, attempts, jobs, leases, runs
+from db.lease_clock import LEASE_S, SECOND, LeaseClock
+from db.run import Claim, Ending, Follow, NewRun, Terms, Verdict
+from db.tables import Record, attempts, followers, jobs, leases, runs
 
-#: A lease lasts this long and is renewed three times as often: two renewals may fail. The variable is for tests that
-#: kill hundreds of owners; every process on one database needs the same.
-LEASE_S = int(os.environ.get("CLOCKMILL_LEASE_S", "30"))
-RENEW_S = LEASE_S / 3
 #: Whoever waits for a database that is away asks again so often.
 AGAIN_S = 0.5
-#: So many lost attempts end a run: whatever kills its worker would kill the next one too.
-MAX_LOST = 5
-
-Verdict = Literal["taken", "done", "skipped", "waits", "not_due", "lost"]
-
-
-@dataclass(frozen=True)
-class NewRun:
-    """A row to be recorded: a slot that is to run, slots that will not, or a run that somebody asked for."""
-
-    slot_key: str
-    trigger: str
-    state: str
-    due_us: int
-    slot_us: int | None = None
-    slot_last_us: int | None = None
-    slot_count: int = 1
-    reason: str | None = None
-    priority: int = 0
-    params: Mapping[str, Any] = field(default_factory=dict)
-    forced: bool = False
-    retry_of: int | None = None
-    reserved_for: str | None = None
-    #: The slot key of the run that stands for these slots.
-    coalesced_into: str | None = None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to run one attempt, until another claim of the run."""
-
-    run_id: int
-    job: str
-    slot_us: int | None
-    slot_key: str
-    trigger: str
-    attempt: int
-    #: Attempts that were lost before this one; they do not count against `retries`.
-    lost: int
-    fence: int
-    owner: str
-    params: Mapping[str, Any]
-
-    @staticmethod
-    def of(run: Record) -> "Claim":
-        """The claim that the run's row tells of."""
-        return Claim(
-            run_id=run.run_id,
-            job=run.job,
-            slot_us=run.slot_us,
-            slot_key=run.slot_key,
-            trigger=run.trigger,
-            attempt=run.attempt,
-            lost=run.lost,
-            fence=run.fence,
-            owner=run.owner,
-            params=json.loads(run.params_json),
-        )
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What an attempt came to. `due_us` set: the run waits for its next attempt."""
-
-    state: str
-    reason: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    due_us: int | None = None
-    #: What is recorded of the attempt when the run goes on: failed, timed_out or lost (which uses up no retry).
-    attempt: str | None = None
-    report: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Ledger:
@@ -121,8 +45,13 @@ class Ledger:
         with transactions.read(self.engine) as connection:
             return connection.execute(select(jobs).order_by(jobs.c.name)).all()
 
-    def activate(self, name: str, spec_json: str, spec_hash: str, *, cursor_us: int, now_us: int) -> None:
-        """From now on the job has this specification. A new or changed job's slots count from `cursor_us`."""
+    def activate(
+        self, name: str, spec_json: str, spec_hash: str, *, cursor_us: int, now_us: int, follow: Follow | None = None
+    ) -> None:
+        """From now on the job has this specification. A new or changed job's slots count from `cursor_us`.
+
+        `follow`: the ends of other jobs trigger it.
+        """
 
         def work(connection: Connection) -> None:
             row = {
@@ -143,8 +72,22 @@ class Ledger:
                 changed["cursor_us"] = max(held.cursor_us, cursor_us)
             if held.spec_hash != spec_hash or mended:
                 connection.execute(update(jobs).where(jobs.c.name == name).values(**changed, **mended))
+            self._follow(connection, name, follow)
 
         transactions.in_write(self.engine, work)
+
+    @staticmethod
+    def _follow(connection: Connection, name: str, follow: Follow | None) -> None:
+        """Ends that were noted count on when the job follows the same others as before."""
+        wanted = follow.rows(name) if follow else []
+        held = [
+            {key: getattr(edge, key) for key in Follow.KEYS}
+            for edge in connection.execute(sql.EDGES, {"follower": name})
+        ]
+        if held != wanted:
+            connection.execute(followers.delete().where(followers.c.job == name))
+            if wanted:
+                connection.execute(insert(followers), wanted)
 
     def set_job_state(self, name: str, state: str, reason: str | None = None) -> None:
         """enabled, paused or broken; the row, its cursor and its runs stay. What is paused stays so while broken."""
@@ -232,6 +175,7 @@ class Ledger:
             "reason": row.reason or (f"coalesced into run {into}" if into else None),
             "priority": row.priority,
             "params_json": json.dumps(dict(row.params)),
+            "order_key": row.order_key,
             "forced": int(row.forced),
             "due_us": row.due_us,
             "created_us": now_us,
@@ -257,124 +201,29 @@ class Ledger:
                 },
             ).all()
 
-    def claim(self, run_id: int, *, overlap: str, on_lost: str, now_us: int) -> Claim | Verdict:
+    def claim(self, run_id: int, terms: Terms, now_us: int) -> Claim | Verdict:
         """Takes the run for this process, or says why not.
 
-        taken: another process runs it. done: it has ended. skipped: it ended just now, overlap or pause forbids it.
-        waits: overlap lets it wait. not_due: its time has not come. lost: its last owner died once too often.
+        taken: another process runs it. done: it has ended. skipped: it ended just now, overlap, a pause or a run that
+        it should have come after forbids it. waits: for another run or a place. not_due: its time has not come.
+        lost: its last owner died once too often.
         """
-        made: list[Claim] = []
+        return self.claim_all([(run_id, terms)], now_us)[0]
 
-        def work(connection: Connection) -> Claim | Verdict:
-            job = connection.execute(select(runs.c.job).where(runs.c.run_id == run_id)).scalar_one_or_none()
-            if job is None:
-                raise StoreError(f"run {run_id} does not exist")
-            held = connection.execute(sql.LOCK_JOB, {"job": job}).first()
-            run = connection.execute(sql.LOCK_RUN, {"run": run_id}).one()
-            if made and (run.state, run.owner, run.fence) == ("running", self.owner, made[-1].fence):
-                # It was committed; only the answer was lost.
-                return made[-1]
-            lease_now = self.clock.now(connection)
-            refusal = self._refusal(run, lease_now, now_us)
-            if refusal:
-                return refusal
-            paused = held is not None and held.state == "paused"
-            if run.attempt == 0 and not run.forced:
-                verdict = self._held_back(connection, run, overlap, paused, now_us)
-                if verdict:
-                    return verdict
-            lost = run.lost + (run.state == "running")
-            if run.state == "running":
-                self._end_attempt(connection, run_id, run.fence, Ending("lost", "its worker stopped renewing"), now_us)
-                if on_lost == "fail" or lost >= MAX_LOST:
-                    self._end_run(connection, run_id, Ending("lost", self._why_lost(lost, on_lost)), now_us)
-                    return "lost"
-            made.append(self._take(connection, run, lost, lease_now, now_us))
+    def claim_all(self, asked: Sequence[tuple[int, Terms]], now_us: int) -> list[Claim | Verdict]:
+        """The same for several runs in one transaction; an earlier one counts for those after it."""
+        made: dict[int, Claim] = {}
+
+        def work(connection: Connection) -> list[Claim | Verdict]:
+            answers = Claiming(connection, self.clock, self.owner, self.host, now_us, dict(made)).take(asked)
+            made.update({answer.run_id: answer for answer in answers if isinstance(answer, Claim)})
             reach("claimed")
-            return made[-1]
+            return answers
 
         reach("before-claim")
-        claim = transactions.in_write(self.engine, work)
+        answers = transactions.in_write(self.engine, work)
         reach("after-claim")
-        return claim
-
-    def _refusal(self, run: Record, lease_now: int, now_us: int) -> Verdict | None:
-        if run.state in sql.TERMINAL:
-            return "done"
-        expired = self.clock.expired(run.lease_us, run.boot_id, lease_now)
-        if run.state == "running":
-            return None if expired else "taken"
-        if run.due_us > now_us:
-            return "not_due"
-        mine = run.reserved_for in (None, self.owner)
-        return None if mine or expired else "taken"
-
-    def _held_back(
-        self, connection: Connection, run: Record, overlap: str, paused: bool, now_us: int
-    ) -> Verdict | None:
-        if paused:
-            self._end_run(connection, run.run_id, Ending("skipped", "paused"), now_us)
-            return "skipped"
-        before = connection.execute(sql.IN_THE_WAY, {"job": run.job, "run": run.run_id}).first()
-        waiting = connection.execute(sql.WAITS_BEFORE, {"job": run.job, "run": run.run_id}).scalar() if before else None
-        step, reason = decide(overlap, before.run_id if before else None, waiting)
-        if before is None or step == "start":
-            return None
-        if step == "skip":
-            self._end_run(connection, run.run_id, Ending("skipped", reason), now_us)
-            return "skipped"
-        if step in ("cancel", "terminate"):
-            return self._displace(connection, run, before, overlap, 1 if step == "cancel" else 2, now_us)
-        return "waits"
-
-    def _displace(
-        self, connection: Connection, run: Record, before: Record, overlap: str, how: int, now_us: int
-    ) -> Verdict | None:
-        """Asks the owner of the earlier run to end it; one that waits for its next attempt has no process to ask."""
-        if before.state == "retry_wait":
-            if connection.execute(sql.LOCK_RUN, {"run": before.run_id}).one().state == "retry_wait":
-                self._end_run(connection, before.run_id, Ending("cancelled", f"cancelled by run {run.run_id}"), now_us)
-            return self._held_back(connection, run, overlap, False, now_us)
-        connection.execute(sql.ASK_CANCEL, {"run": before.run_id, "how": how})
-        return "waits"
-
-    @staticmethod
-    def _why_lost(lost: int, on_lost: str) -> str:
-        if on_lost == "fail":
-            return "its worker died; on_lost = fail forbids to run it again"
-        return f"{lost} workers died running it"
-
-    def _take(self, connection: Connection, run: Record, lost: int, lease_now: int, now_us: int) -> Claim:
-        connection.execute(
-            sql.CLAIM,
-            {
-                "run": run.run_id,
-                "seen": run.fence,
-                "lost_now": lost,
-                "me": self.owner,
-                "at_host": self.host,
-                "until": lease_now + LEASE_S * SECOND,
-                "boot": self.clock.boot_id,
-                "now": now_us,
-            },
-        )
-        taken = connection.execute(sql.LOCK_RUN, {"run": run.run_id}).one()
-        if taken.owner != self.owner or taken.fence != run.fence + 1:
-            raise Fenced(f"run {run.run_id} was claimed by another process")
-        connection.execute(
-            sql.START_ATTEMPT,
-            {
-                "run_id": taken.run_id,
-                "attempt": taken.attempt,
-                "fence": taken.fence,
-                "owner": self.owner,
-                "host": self.host,
-                "started_us": now_us,
-                "state": "running",
-                "log": f"{taken.run_id}.{taken.attempt}.log",
-            },
-        )
-        return Claim.of(taken)
+        return answers
 
     # -- holding ------------------------------------------------------------------------------------------------
 
@@ -423,11 +272,11 @@ class Ledger:
         """
 
         def work(connection: Connection) -> None:
-            self._own(connection, claim)
+            run = self._own(connection, claim)
             if effects:
                 effects(connection)
-            self._end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
-            self._end_run(connection, claim.run_id, ending, now_us)
+            end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
+            end_run(connection, run, ending, now_us)
             reach("before-commit")
 
         until = time.monotonic() + patience_s
@@ -449,13 +298,14 @@ class Ledger:
             if not self._stands(claim, ending):
                 raise
 
-    def _own(self, connection: Connection, claim: Claim) -> None:
+    def _own(self, connection: Connection, claim: Claim) -> Record:
         run = connection.execute(sql.LOCK_RUN, {"run": claim.run_id}).one()
         if (run.fence, run.state, run.owner) != (claim.fence, "running", claim.owner):
             raise Fenced(
                 f"run {claim.run_id}, attempt {claim.attempt}: nothing of it is committed; "
                 f"the run is {run.state} under fence {run.fence}, this attempt holds fence {claim.fence}"
             )
+        return run
 
     def _stands(self, claim: Claim, ending: Ending) -> bool:
         with transactions.read(self.engine) as connection:
@@ -463,32 +313,28 @@ class Ledger:
             recorded: str = connection.execute(select(attempts.c.state).where(*where)).scalar_one()
             return recorded == (ending.attempt or ending.state)
 
-    def _end_attempt(self, connection: Connection, run_id: int, fence: int, ending: Ending, now_us: int) -> None:
-        connection.execute(
-            sql.END_ATTEMPT.values(
-                state=ending.attempt or ending.state,
-                reason=ending.reason,
-                exit_code=ending.exit_code,
-                signal=ending.signal,
-                ended_us=now_us,
-            ),
-            {"run": run_id, "seen": fence},
-        )
+    def finish_all(self, ended: Sequence[tuple[Claim, Ending]], now_us: int) -> list[Record | None]:
+        """Ends several attempts without effects in one transaction. For each None, or, where its fence is an old one
+        or its run has ended, the run as it stands: whose own process committed before, or who else has claimed it.
+        """
 
-    def _end_run(self, connection: Connection, run_id: int, ending: Ending, now_us: int) -> None:
-        values: dict[str, Any] = {"state": ending.state, "reason": ending.reason}
-        if ending.state == "retry_wait":
-            values["due_us"] = ending.due_us
-        else:
-            values["ended_us"] = now_us
-        values |= {"exit_code": ending.exit_code, "signal": ending.signal}
-        if ending.state == "retry_wait" and ending.attempt == "lost":
-            values["lost"] = runs.c.lost + 1
-        if ending.report:
-            values["report_json"] = json.dumps(dict(ending.report))
-        if ending.state == "succeeded":
-            values["progress"] = 1.0
-        connection.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+        def work(connection: Connection) -> list[Record | None]:
+            asked = [claim.run_id for claim, _ in ended]
+            rows = {row.run_id: row for row in connection.execute(sql.LOCK_RUNS, {"asked": asked})}
+            answers: list[Record | None] = []
+            for claim, ending in ended:
+                run = rows[claim.run_id]
+                mine = (run.fence, run.state, run.owner) == (claim.fence, "running", claim.owner)
+                if mine:
+                    end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
+                    end_run(connection, run, ending, now_us)
+                answers.append(None if mine else run)
+            reach("before-commit")
+            return answers
+
+        answers = transactions.in_write(self.engine, work)
+        reach("after-commit")
+        return answers
 
     def annotate(self, claim: Claim, report: Mapping[str, Any]) -> None:
         """Completes the report of a run that this attempt ended."""
@@ -506,7 +352,7 @@ class Ledger:
             if run is None:
                 raise StoreError(f"run {run_id} does not exist; see: clockmill runs list")
             if run.state in sql.WAITING:
-                self._end_run(connection, run_id, Ending("cancelled", "cancelled by a person"), now_us)
+                end_run(connection, run, Ending("cancelled", "cancelled by a person"), now_us)
             elif run.state == "running":
                 connection.execute(sql.ASK_CANCEL, {"run": run_id, "how": 1})
             return str(run.state)

@@ -1,13 +1,13 @@
 """Every statement of the ledger, named, with the reason it exists. `db.ledger` puts them in order."""
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, Float, and_, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.schema import Table
 
-from db.tables import attempts, jobs, leases, runs
+from db.tables import Long, attempts, followers, gates, jobs, leases, runs
 
 #: States in which a run waits for a worker.
 WAITING = ("scheduled", "queued", "retry_wait")
@@ -41,8 +41,22 @@ def insert_ignore(connection: Connection, table: Table) -> Insert:
 #: Locks the job's row first in every transaction that decides about its runs: one order, no deadlock.
 LOCK_JOB = select(jobs).where(jobs.c.name == bindparam("job")).with_for_update()
 
+#: The same for the jobs of several runs, in one order for everybody.
+LOCK_JOBS = (
+    select(jobs)
+    .where(jobs.c.name.in_(select(runs.c.job).where(runs.c.run_id.in_(bindparam("asked", expanding=True)))))
+    .order_by(jobs.c.name)
+    .with_for_update()
+)
+
+#: A run, and whether another job is triggered by its end.
+RUN = select(runs, exists().where(followers.c.upstream == runs.c.job).label("followed"))
+
 #: Locks the run that is to be claimed, finished or changed.
-LOCK_RUN = select(runs).where(runs.c.run_id == bindparam("run")).with_for_update()
+LOCK_RUN = RUN.where(runs.c.run_id == bindparam("run")).with_for_update(of=runs)
+LOCK_RUNS = (
+    RUN.where(runs.c.run_id.in_(bindparam("asked", expanding=True))).order_by(runs.c.run_id).with_for_update(of=runs)
+)
 
 #: The run of a slot, whoever made it.
 RUN_OF_KEY = select(runs).where(runs.c.job == bindparam("job"), runs.c.slot_key == bindparam("key"))
@@ -66,6 +80,39 @@ RECORDED_AHEAD = select(runs.c.slot_us).where(
 #: Whoever held this lease has lost it: by the lease clock, or with the boot it counted in.
 LEASE_OVER = or_(runs.c.lease_us < bindparam("lost_before"), runs.c.boot_id != bindparam("boot"))
 
+#: An earlier run with the same order key that has not ended, or a later one that has begun.
+_other = runs.alias("other")
+_AHEAD = and_(
+    _other.c.order_key == runs.c.order_key,
+    _other.c.run_id != runs.c.run_id,
+    or_(_other.c.state.in_(ACTIVE), and_(_other.c.state.in_(WAITING), _other.c.run_id < runs.c.run_id)),
+)
+AHEAD = select(func.min(_other.c.run_id)).where(_AHEAD, runs.c.run_id == bindparam("run"))
+
+#: Runs that take a place in the pool, but for the one that asks.
+IN_POOL = select(func.count()).where(
+    runs.c.state == "running", runs.c.pool == bindparam("of_pool"), runs.c.run_id != bindparam("run")
+)
+
+#: Pools and orders that several jobs share: held until the transaction ends.
+LOCK_GATE = select(gates).where(gates.c.name == bindparam("gate")).with_for_update()
+
+#: The row that accounts for a job's latest slot up to an instant.
+LATEST_SLOT = (
+    select(runs.c.run_id, runs.c.state, runs.c.coalesced_into)
+    .where(runs.c.job == bindparam("upstream"), runs.c.slot_us <= bindparam("slot"))
+    .order_by(runs.c.slot_us.desc(), runs.c.run_id.desc())
+    .limit(1)
+)
+STATE = select(runs.c.state).where(runs.c.run_id == bindparam("run"))
+
+#: Runs of these jobs, up to a slot, that have not ended: what they trigger is still to come.
+UNENDED = select(func.min(runs.c.run_id)).where(
+    runs.c.job.in_(bindparam("roots", expanding=True)),
+    runs.c.state.in_((*WAITING, "running")),
+    runs.c.slot_us <= bindparam("slot"),
+)
+
 #: What a worker may claim: due, or abandoned by an owner whose lease is over.
 CLAIMABLE = (
     select(runs.c.run_id, runs.c.job)
@@ -76,6 +123,7 @@ CLAIMABLE = (
                 runs.c.state.in_(WAITING),
                 runs.c.due_us <= bindparam("now"),
                 or_(runs.c.reserved_for.is_(None), LEASE_OVER),
+                or_(runs.c.order_key.is_(None), runs.c.attempt > 0, ~exists().where(_AHEAD)),
             ),
             and_(runs.c.state == "running", LEASE_OVER),
         ),
@@ -103,6 +151,7 @@ CLAIM = (
         fence=runs.c.fence + 1,
         attempt=runs.c.attempt + 1,
         lost=bindparam("lost_now"),
+        pool=bindparam("of_pool"),
         owner=bindparam("me"),
         host=bindparam("at_host"),
         lease_us=bindparam("until"),
@@ -149,9 +198,56 @@ MOVE_CURSOR = (
 ASK_CANCEL = update(runs).where(runs.c.run_id == bindparam("run")).values(cancel_asked=bindparam("how"))
 
 START_ATTEMPT = insert(attempts)
-END_ATTEMPT = update(attempts).where(attempts.c.run_id == bindparam("run"), attempts.c.fence == bindparam("seen"))
+_OF_ATTEMPT = (attempts.c.run_id == bindparam("run"), attempts.c.fence == bindparam("seen"))
+ATTEMPT = select(attempts).where(*_OF_ATTEMPT)
+END_ATTEMPT = (
+    update(attempts)
+    .where(*_OF_ATTEMPT)
+    .values(
+        state=bindparam("became"),
+        reason=bindparam("because"),
+        exit_code=bindparam("code"),
+        signal=bindparam("by_signal"),
+        ended_us=bindparam("at"),
+    )
+)
+
+#: Ends a run, or lets it wait for its next attempt; null: what stands there stays.
+END_RUN = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("run"))
+    .values(
+        state=bindparam("became"),
+        reason=bindparam("because"),
+        due_us=func.coalesce(bindparam("due", type_=BigInteger), runs.c.due_us),
+        ended_us=bindparam("at"),
+        exit_code=bindparam("code"),
+        signal=bindparam("by_signal"),
+        lost=runs.c.lost + bindparam("one_lost"),
+        report_json=func.coalesce(bindparam("report", type_=Long), runs.c.report_json),
+        progress=func.coalesce(bindparam("share", type_=Float), runs.c.progress),
+    )
+)
+
+#: Jobs that the end of a run of this one may trigger, and what is known of the others they wait for.
+FOLLOWERS = (
+    select(followers.c.job, jobs.c.state)
+    .join(jobs, jobs.c.name == followers.c.job)
+    .where(followers.c.upstream == bindparam("upstream"))
+    .order_by(followers.c.job)
+)
+EDGES = select(followers).where(followers.c.job == bindparam("follower")).order_by(followers.c.upstream)
+LOCK_EDGES = EDGES.with_for_update()
+NOTE_END = (
+    update(followers)
+    .where(followers.c.job == bindparam("follower"), followers.c.upstream == bindparam("of"))
+    .values(ended_run=bindparam("last_run"), ended_state=bindparam("last_state"))
+)
+FORGET_ENDS = update(followers).where(followers.c.job == bindparam("follower")).values(ended_run=None, ended_state=None)
 
 #: Where the process of an attempt is, so that a survivor can be found and killed.
-PLACE_ATTEMPT = END_ATTEMPT.values(pid=bindparam("at_pid"), pid_start=bindparam("at_pid_start"))
+PLACE_ATTEMPT = (
+    update(attempts).where(*_OF_ATTEMPT).values(pid=bindparam("at_pid"), pid_start=bindparam("at_pid_start"))
+)
 
 LOCK_LEASE = select(leases).where(leases.c.name == bindparam("lease")).with_for_update()

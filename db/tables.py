@@ -1,7 +1,8 @@
 """The tables of the ledger. Instants are BIGINT microseconds UTC: MySQL loses them otherwise, SQLite has no type.
 
-    jobs ──< runs ──< attempts          outputs ──< publications          leases
-    what is scheduled, up to where      what is current, and what was     who keeps house
+    jobs ──< runs ──< attempts          outputs ──< publications          leases             gates
+    what is scheduled, up to where      what is current, and what was     who keeps house    rows to lock
+      └──< followers: jobs without a schedule, triggered by the ends of others
 
 Run states and what leads to each:
 
@@ -62,10 +63,11 @@ runs = Table(
     Column("job", Key, nullable=False),
     Column("slot_key", Key, nullable=False),
     Column("slot_us", Micros),
-    #: Rows of consecutive slots that were not run: the last one, and how many.
+    #: Rows of consecutive slots that were not run: the last one, and how many. Of a run that does a slot again, whose
+    #: slot_us is null: that slot.
     Column("slot_last_us", Micros),
     Column("slot_count", Integer, nullable=False, default=1),
-    #: schedule | cron | manual | retry | backfill | reboot
+    #: schedule | cron | manual | retry | backfill | reboot | after
     Column("trigger", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("reason", Long),
@@ -73,6 +75,10 @@ runs = Table(
     #: Who may claim it; null: any worker that knows the job. A manual run belongs to the process that asked.
     Column("reserved_for", String(36)),
     Column("params_json", Long, nullable=False, default="{}"),
+    #: Runs with one such key never overlap and begin in the order of their numbers; null: no order.
+    Column("order_key", Key),
+    #: The pool whose place it takes while it runs; set by the claim.
+    Column("pool", Key),
     #: Given with --force: neither overlap nor pause holds it back.
     Column("forced", Integer, nullable=False, default=0),
     #: Not claimed before this instant (jitter, backoff).
@@ -106,6 +112,8 @@ runs = Table(
     Index("ix_runs_job_slot", "job", "slot_us"),
     #: Serves `runs list --job` and the search for runs in the way (overlap).
     Index("ix_runs_job_state", "job", "state"),
+    #: Serves the search for earlier runs with the same key.
+    Index("ix_runs_order_key", "order_key", "run_id"),
     sqlite_autoincrement=True,
 )
 
@@ -172,6 +180,27 @@ leases = Table(
     Column("holder", String(36), nullable=False),
     Column("lease_us", Micros, nullable=False),
     Column("boot_id", String(36)),
+)
+
+#: Whoever decides about something that several jobs share (a pool, an order) locks its row first.
+gates = Table("gates", metadata, Column("name", Key, primary_key=True))
+
+#: For each job that runs after others and has no schedule: the others, and what their last runs came to.
+followers = Table(
+    "followers",
+    metadata,
+    Column("job", Key, primary_key=True),
+    Column("upstream", Key, primary_key=True),
+    #: all | any of the upstream jobs must have ended before the job is triggered
+    Column("needs", String(8), nullable=False),
+    #: success | failure | any: how they must have ended
+    Column("outcome", String(8), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("order_key", Key),
+    #: The upstream run that ended last, and how; null when the job was triggered since.
+    Column("ended_run", BigInteger),
+    Column("ended_state", String(16)),
+    Index("ix_followers_upstream", "upstream"),
 )
 
 #: Which canonical tables are clockmill's own, and what they held after their last load.

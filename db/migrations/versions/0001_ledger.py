@@ -39,6 +39,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_canonical")),
     )
     op.create_table(
+        "followers",
+        sa.Column("job", KEY, nullable=False),
+        sa.Column("upstream", KEY, nullable=False),
+        sa.Column("needs", sa.String(length=8), nullable=False),
+        sa.Column("outcome", sa.String(length=8), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("order_key", KEY, nullable=True),
+        sa.Column("ended_run", sa.BigInteger(), nullable=True),
+        sa.Column("ended_state", sa.String(length=16), nullable=True),
+        sa.PrimaryKeyConstraint("job", "upstream", name=op.f("pk_followers")),
+    )
+    op.create_index("ix_followers_upstream", "followers", ["upstream"], unique=False)
+    op.create_table(
+        "gates", sa.Column("name", KEY, nullable=False), sa.PrimaryKeyConstraint("name", name=op.f("pk_gates"))
+    )
+    op.create_table(
         "jobs",
         sa.Column("name", KEY, nullable=False),
         sa.Column("spec_json", LONG, nullable=False),
@@ -97,6 +113,8 @@ def upgrade() -> None:
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("reserved_for", sa.String(length=36), nullable=True),
         sa.Column("params_json", LONG, nullable=False),
+        sa.Column("order_key", KEY, nullable=True),
+        sa.Column("pool", KEY, nullable=True),
         sa.Column("forced", sa.Integer(), nullable=False),
         sa.Column("due_us", sa.BigInteger(), nullable=False),
         sa.Column("created_us", sa.BigInteger(), nullable=False),
@@ -123,4 +141,5 @@ def upgrade() -> None:
     )
     op.create_index("ix_runs_job_slot", "runs", ["job", "slot_us"], unique=False)
     op.create_index("ix_runs_job_state", "runs", ["job", "state"], unique=False)
+    op.create_index("ix_runs_order_key", "runs", ["order_key", "run_id"], unique=False)
     op.create_index("ix_runs_state_due", "runs", ["state", "due_us"], unique=False)
