@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from clockmill.errors import ConfigError, UsageError
@@ -18,7 +18,7 @@ from clockmill.mill import Mill, specification
 from clockmill.runner import Runner
 from clockmill.schedule import Schedule
 from clockmill.slots import TICK, instant, iso, micros, plan, slot_key
-from db.lease_clock import RENEW_S
+from db.lease_clock import RENEW_S, SECOND
 from db.run import Claim, Ending, NewRun, Verdict
 from db.tables import Record
 
@@ -94,17 +94,29 @@ def manual_run(
     return mill.ledger.record(spec.name, row, micros(now))
 
 
-def retry_run(mill: Mill, spec: JobSpec, of: Record, now: datetime, number: int | None = None) -> Record:
-    """A new run that does again what an ended one did or should have done; `number` tells several such apart."""
-    count = number or 1 + len([run for run in mill.ledger.runs(spec.name, limit=10_000) if run.retry_of == of.run_id])
+def retry_run(
+    mill: Mill, spec: JobSpec, of: Record, now: datetime, *, slot: datetime | None = None, trigger: str = "retry"
+) -> Record:
+    """A new run that does again what an ended one did or should have done.
+
+    `slot`: the one of the slots that `of` stands for; the same run is given back when it was asked for already.
+    """
+    if slot is None:
+        slot_us = of.slot_last_us if of.slot_us is None else of.slot_us
+        number = 1 + len(mill.ledger.reruns(of))
+    else:
+        slot_us = micros(slot)
+        number = 1 + (slot_us - of.slot_us) // SECOND
     row = NewRun(
-        slot_key=f"r:{of.run_id}:{count}",
-        trigger="retry",
+        slot_key=f"r:{of.run_id}:{number}",
+        trigger=trigger,
         state="queued",
         due_us=micros(now),
+        slot_last_us=slot_us,
         priority=spec.priority,
         params=json.loads(of.params_json),
         retry_of=of.run_id,
+        reserved_for=mill.owner,
     )
     return mill.ledger.record(spec.name, row, micros(now))
 
@@ -131,8 +143,7 @@ def slot_run(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime, *, f
     key = slot_key(at)
     known = mill.ledger.run_of_key(spec.name, key) or mill.ledger.run_covering(spec.name, micros(at))
     if asked and known is not None and known.state in NEVER_STARTED:
-        number = 1 + (micros(at) - known.slot_us) // 1_000_000
-        return retry_run(mill, spec, known, now, number)
+        return retry_run(mill, spec, known, now, slot=at)
     if known is not None:
         return known
     row = NewRun(key, "cron", "queued", micros(now), slot_us=micros(at), priority=spec.priority, forced=forced)

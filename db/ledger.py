@@ -403,6 +403,12 @@ class Ledger:
         with transactions.read(self.engine) as connection:
             return connection.execute(sql.RUN_COVERING, {"job": name, "slot": slot_us}).first()
 
+    def reruns(self, run: Record) -> Sequence[Record]:
+        """The runs that do this one again, in the order in which they were asked for."""
+        with transactions.read(self.engine) as connection:
+            keys = {"first": f"r:{run.run_id}:", "last": f"r:{run.run_id}:~"}
+            return connection.execute(sql.RERUNS, {"job": run.job, "run": run.run_id, **keys}).all()
+
     def runs(self, job: str | None = None, state: str | None = None, limit: int = 20) -> Sequence[Record]:
         """The latest runs first."""
         query = select(runs).order_by(runs.c.run_id.desc()).limit(limit)

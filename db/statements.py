@@ -77,6 +77,17 @@ RECORDED_AHEAD = select(runs.c.slot_us).where(
     runs.c.slot_key.startswith("c:"),
 )
 
+#: The runs that a person asked for to do this one again; their keys begin with its number.
+RERUNS = (
+    select(runs)
+    .where(
+        runs.c.job == bindparam("job"),
+        runs.c.slot_key.between(bindparam("first"), bindparam("last")),
+        runs.c.retry_of == bindparam("run"),
+    )
+    .order_by(runs.c.run_id)
+)
+
 #: Whoever held this lease has lost it: by the lease clock, or with the boot it counted in.
 LEASE_OVER = or_(runs.c.lease_us < bindparam("lost_before"), runs.c.boot_id != bindparam("boot"))
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "simulate": ("simulate", "What the scheduler would do between two times."),
     "jobs": ("jobs", "List, show, check, pause and resume jobs."),
     "runs": ("runs", "What ran, what did not, and why."),
+    "backfill": ("backfill", "Run a job's slots of the past."),
     "outputs": ("outputs", "What was published, and one entity of it."),
     "sources": ("sources", "Check and preview the mapped tables."),
     "load": ("load", "Load a CSV or Parquet file into a canonical table."),

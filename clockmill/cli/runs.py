@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from clockmill.cli.show import ago, json_option, mill, print_json, span, stamp, table
+from clockmill.cli.show import ago, instant_option, json_option, mill, print_json, span, stamp, table
 from clockmill.errors import UsageError
 from clockmill.mill import Mill
 from clockmill.perform import report_of
-from clockmill.slots import instant, micros
+from clockmill.slots import instant, iso, micros
 from db.statements import TERMINAL, WAITING
 
 STATES = ("running", *WAITING, *TERMINAL)
@@ -145,6 +145,36 @@ def _copy(held: Mill, run_id: int, path: Path, follow: bool) -> None:
             if ended or not follow:
                 return
             time.sleep(0.3)
+
+
+@runs_command.command("why", epilog="Example: clockmill runs why news 2026-03-08T07:00:00Z")
+@click.argument("job")
+@click.argument("time", required=False)
+@json_option
+def why_(job: str, time: str | None, as_json: bool) -> None:
+    """Why JOB ran, or did not run, at TIME (UTC); without TIME, at its latest slot."""
+    from clockmill.why import why
+
+    held = mill()
+    found = why(held, held.registry.get(job), instant_option(time, "TIME"), held.now())
+    if as_json:
+        print_json(
+            {
+                "job": job,
+                "time": found.at and iso(found.at),
+                "slot": found.is_slot,
+                "why": "; ".join(found.sentences),
+                "run": found.row and as_object(found.row),
+                "again": found.again and as_object(found.again),
+                "previous": found.before and iso(found.before),
+                "next": found.after and iso(found.after),
+            }
+        )
+        return
+    if found.at is not None:
+        click.echo(f"{job} at {iso(found.at)}", err=True)
+    for sentence in found.sentences:
+        click.echo(sentence)
 
 
 @runs_command.command("retry", epilog="Example: clockmill runs retry 17")
