@@ -42,6 +42,13 @@ class Mill:
     def open(config_file: str | None = None) -> "Mill":
         return Mill(configuration.load(config_file))
 
+    def renewed(self, config: Config) -> "Mill":
+        """The mill of a newer configuration, as the same process: with this one's name and open connections."""
+        fresh = Mill(config)
+        kept = {name: value for name, value in vars(self).items() if name in ("engine", "ledger", "mirror")}
+        vars(fresh).update(kept, owner=self.owner, host=self.host)
+        return fresh
+
     @staticmethod
     def now() -> datetime:
         """The one place that asks the clock; everything below takes the time as an argument."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from clockmill.context import Context
 from clockmill.errors import ClockmillError
-from clockmill.executors import Executors, Order, Tell
+from clockmill.executors import Body, Executors, Order, Seed, Tell
 from clockmill.mill import Mill
 from clockmill.slots import micros
 from db.errors import Fenced, RedisUnavailable, StoreError
@@ -21,10 +21,19 @@ FAILED = 1
 FENCED = 3
 
 
-def executors_of(mill: Mill) -> Executors:
-    """This process's executors. The jobs' code is loaded first, so that every attempt inherits it by a fork."""
+def executors_of(mill: Mill, *, reloadable: bool = False) -> Executors:
+    """This process's executors. The jobs' code is loaded first, so that every attempt inherits it by a fork.
+
+    `reloadable`: a process without that code is kept, from which it can be loaded anew.
+    """
+    seed = Seed(lambda file: body_of(Mill.open(file or None))) if reloadable else None
+    return Executors(body_of(mill), seed)
+
+
+def body_of(mill: Mill) -> Body:
+    """Runs orders of this mill's jobs, whose code is loaded now."""
     assert mill.registry is not None
-    return Executors(lambda order, tell: perform(mill, order, tell))
+    return lambda order, tell: perform(mill, order, tell)
 
 
 def perform(mill: Mill, order: Order, tell: Tell) -> int:

@@ -18,6 +18,8 @@ from clockmill.errors import ClockmillError, ConfigError, did_you_mean
 from clockmill.job_spec import JOB_NAME, JobSpec, override
 
 GROUP = "clockmill.jobs"
+#: How the modules of files are called, whatever else has the file's name.
+FILE_MODULES = "clockmill_jobs_"
 #: Keys that only a command job has.
 COMMAND_KEYS = ("command", "shell", "stdin", "environment", "folder")
 
@@ -105,7 +107,7 @@ def _file_loader(file: Path) -> Any:
 
 def load_file(file: Path) -> ModuleType:
     """The module in this file, imported once under one name, whatever else is called alike."""
-    name = f"clockmill_jobs_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}.{file.stem}"
+    name = f"{FILE_MODULES}{hashlib.sha256(str(file).encode()).hexdigest()[:8]}.{file.stem}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
@@ -121,6 +123,12 @@ def load_file(file: Path) -> ModuleType:
     return module
 
 
+def forget_files() -> None:
+    """Files of the configured folders are read anew when jobs are next looked for; packages are not."""
+    for name in [name for name in sys.modules if name.startswith(FILE_MODULES)]:
+        del sys.modules[name]
+
+
 def declared(found: Any) -> Iterator[JobSpec]:
     """The jobs of a module, or of the function that an entry point names."""
     candidates = vars(found).values() if isinstance(found, ModuleType) else [found]
@@ -133,7 +141,7 @@ def declared(found: Any) -> Iterator[JobSpec]:
 
 
 def _origin(found: Any, spec: JobSpec) -> str:
-    if spec.origin.startswith("clockmill_jobs_"):
+    if spec.origin.startswith(FILE_MODULES):
         return str(getattr(found, "__file__", spec.origin))
     return spec.origin
 

@@ -8,6 +8,9 @@ from typing import Any, Literal
 #: Messages of a running attempt: {"progress", "note"}, {"reason"}, {"pid", "pid_start"}.
 Tell = Callable[[Mapping[str, Any]], None]
 
+#: Runs one order in the job's own process; the exit code. `tell` reaches whoever ordered it.
+Body = Callable[["Order", Tell], int]
+
 Cause = Literal["exit", "timeout", "cancel", "orphaned"]
 
 

@@ -2,17 +2,32 @@
 
 import threading
 
-from clockmill.executors.order import Exit, Order, Tell
-from clockmill.executors.warm_parent import Body, WarmParent
+from clockmill.errors import ClockmillError
+from clockmill.executors.order import Body, Exit, Order, Tell
+from clockmill.executors.seed import Seed
+from clockmill.executors.warm_parent import WarmParent
 
 
 class Executors:
     """process and command: below the warm parent. thread: here, for light trusted jobs."""
 
-    def __init__(self, body: Body) -> None:
-        """Forks the warm parent at once: make this before anything is opened."""
-        self._warm = WarmParent(body)
+    def __init__(self, body: Body, seed: Seed | None = None, warm: WarmParent | None = None) -> None:
+        """Forks the warm parent at once: make this before anything is opened. `seed`: later ones grow from it."""
+        self._warm = warm or WarmParent(body, apart=[seed.fileno()] if seed else [])
         self._body = body
+        self._seed = seed
+
+    def renewed(self, body: Body, words: str) -> "Executors":
+        """Executors with newly loaded code. These go on until they are closed, which does not end the new ones.
+
+        `words`: what the seed loads it by. Raises ClockmillError, and changes nothing, when that fails.
+        """
+        seed = self._seed
+        if seed is None:
+            raise ClockmillError("jobs cannot be loaded anew by this process; restart it")
+        fresh = Executors(body, seed, WarmParent(body, lambda ends: seed.grow(words, ends)))
+        self._seed = None
+        return fresh
 
     def run(self, executor: str, order: Order, tell: Tell) -> Exit:
         """Runs the order to its end, whatever that is."""
@@ -28,6 +43,8 @@ class Executors:
 
     def close(self) -> None:
         self._warm.close()
+        if self._seed:
+            self._seed.close()
 
     def _in_thread(self, order: Order, tell: Tell) -> Exit:
         done: list[int] = []

@@ -10,16 +10,16 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from clockmill.executors import process_tree
 from clockmill.executors.keeper import CANCEL, KEPT_SIGNALS, KILL, Keeper, write_message
-from clockmill.executors.order import Exit, Order, Tell
+from clockmill.executors.order import Body, Exit, Order, Tell
 
-#: Runs one order in the job's own process; the exit code. `tell` reaches whoever ordered it.
-Body = Callable[[Order, Tell], int]
+#: What the warm parent keeps of its pipes: orders come in, reports go out, and the lifeline ends with its scheduler.
+Ends = tuple[int, int, int]
 
 log = logging.getLogger("clockmill.executors")
 
@@ -39,24 +39,38 @@ class Attempt:
 class WarmParent:
     """The scheduler's end of it. Orders may be given from any thread."""
 
-    def __init__(self, body: Body) -> None:
-        """Forks at once: the caller must not have opened anything yet."""
+    def __init__(self, body: Body, grow: Callable[[Ends], int] | None = None, apart: Sequence[int] = ()) -> None:
+        """Forks at once: the caller must not have opened anything yet, but for `apart`, which the child closes.
+
+        `grow`: another process forks it instead, and gives its pid.
+        """
         requests, self._requests = os.pipe2(os.O_CLOEXEC)
         self._reports, report = os.pipe2(os.O_CLOEXEC)
         lifeline, self._lifeline = os.pipe2(os.O_CLOEXEC)
-        self.pid = os.fork()
-        if not self.pid:
+        ends = (requests, report, lifeline)
+        try:
+            self.pid = grow(ends) if grow else self._fork(ends, body, apart)
+        except BaseException:
             for fd in (self._requests, self._reports, self._lifeline):
                 os.close(fd)
-            try:
-                _serve(requests, report, lifeline, body)
-            finally:
-                os._exit(0)
-        for fd in (requests, report, lifeline):
-            os.close(fd)
+            raise
+        finally:
+            for fd in ends:
+                os.close(fd)
+        self._began = process_tree.start_time(self.pid)
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
         self._listener: threading.Thread | None = None
+
+    def _fork(self, ends: Ends, body: Body, apart: Sequence[int]) -> int:
+        if pid := os.fork():
+            return pid
+        try:
+            for fd in (self._requests, self._reports, self._lifeline, *apart):
+                os.close(fd)
+            serve(*ends, body)
+        finally:
+            os._exit(0)
 
     def run(self, order: Order, tell: Tell) -> Exit:
         """Returns when the attempt and all it started is gone."""
@@ -82,9 +96,11 @@ class WarmParent:
 
     def alive(self) -> bool:
         """False when something killed the process: attempts go on to their end, new ones cannot begin."""
-        with contextlib.suppress(ChildProcessError):
+        try:
             return os.waitpid(self.pid, os.WNOHANG)[0] == 0
-        return False
+        except ChildProcessError:
+            # It grew from the seed, or was buried by an earlier look.
+            return 0 < self._began == process_tree.start_time(self.pid)
 
     def close(self) -> None:
         """Lets the warm parent go; keepers that still run end their jobs."""
@@ -130,7 +146,7 @@ def _fulfil(attempt: Attempt) -> None:
             os.kill(attempt.keeper, attempt.wish)
 
 
-def _serve(requests: int, report: int, lifeline: int, body: Body) -> None:
+def serve(requests: int, report: int, lifeline: int, body: Body) -> None:
     """The warm parent's whole life: one fork an order, until its scheduler closes the pipe."""
     # Ctrl-C reaches the whole terminal; it is the scheduler that decides what becomes of running jobs.
     os.setsid()
