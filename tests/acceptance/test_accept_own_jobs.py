@@ -116,6 +116,16 @@ def test_a_run_asked_for_by_an_application_is_carried_out_by_the_daemon(shop):
     assert asked.out == "succeeded\n[[2, 5.0, {}]]\n"
 
 
+def test_up_brings_its_redis_and_leaves_it_filled(shop):
+    shop("run", "best_sellers")
+    with closing(Redis(unix_socket_path=str(shop.folder / "var" / "redis" / "redis.sock"))) as redis:
+        redis.flushall()
+        up = shop.start("up")
+        shop.wait_until(lambda: redis.get("cm:app:best_sellers:oslo"), timeout=15)
+    up.send(15)
+    assert "Redis: unix://" in up.end().err
+
+
 @pytest.fixture
 def installed_package(binaries, tmp_path):
     """A distribution with one job and the entry point that names it, installed beside clockmill."""
