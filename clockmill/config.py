@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 from clockmill.durations import parse_duration
 from clockmill.errors import ConfigError, did_you_mean
 from clockmill.fetch.settings import TABLES as FETCH_TABLES
+from clockmill.sizes import parse_size
 
-#: A length of time, written "30m".
-Duration = "a length of time"
+#: A length of time, written "30m"; an amount of memory, written "512M".
+Duration, Size = "a length of time", "an amount of memory"
+#: How values of these kinds are checked.
+PARSERS: Mapping[Any, Callable[[Any], object]] = {Duration: parse_duration, Size: parse_size}
 
-#: key -> (type, default, what it is). A table of tables has one key, "*".
+#: key -> (type, default, what it is). A table whose keys the user names has one key, "*".
 Table = Mapping[str, tuple[Any, Any, str]]
 TABLES: dict[str, Table] = {
     "database": {
@@ -28,6 +31,9 @@ TABLES: dict[str, Table] = {
         "namespace": (str, "app", "the {ns} of Redis keys"),
         "workers": (int, 4, "runs at once in one scheduler process"),
         "job_folders": (list, [], "folders whose *.py files declare jobs, relative to this file"),
+    },
+    "pools": {
+        "*": (int, None, 'heavy=2: at most two runs at once, on all hosts, of all jobs whose pool is "heavy"'),
     },
     **FETCH_TABLES,
 }
@@ -54,6 +60,12 @@ JOB: Table = {
     "catch_up": (str, None, "none, latest, earliest or all of the slots missed while nothing ran"),
     "catch_up_window": (Duration, None, "how far back; by default one period, at most 24h"),
     "priority": (int, None, "higher runs first"),
+    "pool": (str, None, "a pool of [pools]: a run waits until one of its places is free"),
+    "order_by": (str, None, "a parameter, or any word: runs with the same value never overlap and keep their order"),
+    "after": ((str, list, dict), None, 'jobs that must have succeeded first, or { any = [..], on = "failure" }'),
+    "memory": (Size, None, "an attempt that holds more is ended, with all it started"),
+    "open_files": (int, None, "an attempt may have so many files open"),
+    "retry_on": ((list, str, int), None, 'only these exit codes, exceptions, or "timeout" are retried'),
     "on_lost": (str, None, "rerun or fail when the worker died"),
     "executor": (str, None, "process or thread"),
     "keep_for": (Duration, None, "ended runs and their logs are kept so long; by default 90d"),
@@ -156,7 +168,7 @@ def merge(home: Path, file: Path | None, written: Mapping[str, Any], environ: Ma
     """The configuration of a file's content and an environment."""
     origins: dict[str, str] = {}
     tables: dict[str, dict[str, Any]] = {
-        name: {key: default for key, (_, default, _) in table.items()} for name, table in TABLES.items()
+        name: {key: default for key, (_, default, _) in table.items() if key != "*"} for name, table in TABLES.items()
     }
     tables |= {name: {} for name in COLLECTIONS}
     for keys, value in _leaves(written):
@@ -226,6 +238,8 @@ def _expected(keys: tuple[str, ...], origin: str) -> Any:
     else:
         table, shown = TABLES[keys[0]], f"[{keys[0]}] {keys[-1]}"
     last = keys[2] if keys[0] in COLLECTIONS else keys[-1]
+    if "*" in table and len(keys) == 2:
+        return table["*"][0]
     if last not in table or len(keys) == 1:
         raise ConfigError(f"{origin}: unknown key {shown}{did_you_mean(last, table)}; known: {', '.join(table)}")
     return table[last][0]
@@ -233,9 +247,9 @@ def _expected(keys: tuple[str, ...], origin: str) -> Any:
 
 def _check(value: Any, expected: Any, keys: tuple[str, ...], origin: str) -> None:
     shown = f"[{'.'.join(keys[:-1])}] {keys[-1]}"
-    if expected == Duration:
+    if isinstance(expected, str):
         try:
-            parse_duration(value)
+            PARSERS[expected](value)
         except ConfigError as e:
             raise ConfigError(f"{origin}: {shown}: {e}") from None
         return
@@ -249,7 +263,7 @@ def _check(value: Any, expected: Any, keys: tuple[str, ...], origin: str) -> Non
 def _from_text(text: str, expected: Any, variable: str) -> Any:
     """A variable's text as the type its key has: texts as they are, anything else as TOML writes it."""
     allowed = expected if isinstance(expected, tuple) else (expected,)
-    if expected == Duration or (str in allowed and not text.startswith("[")):
+    if isinstance(expected, str) or (str in allowed and not text.startswith("[")):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]

@@ -46,6 +46,9 @@ def render(values: dict[str, dict[str, Any]] | None = None) -> str:
 def _table(name: str, table: Table, given: dict[str, Any]) -> str:
     lines = [f"[{name}]"]
     for key, (_, default, sentence) in table.items():
+        if key == "*":
+            lines.append(f"# {sentence}")
+            continue
         setting = f"{key} = {_toml(given.get(key, default))}"
         lines.append(f"{'' if key in given else '# '}{setting:<40} # {sentence}")
     return "\n".join(lines) + "\n"

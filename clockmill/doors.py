@@ -19,7 +19,7 @@ from clockmill.runner import Runner
 from clockmill.schedule import Schedule
 from clockmill.slots import TICK, instant, iso, micros, plan, slot_key
 from db.lease_clock import RENEW_S, SECOND
-from db.run import Claim, Ending, NewRun, Verdict
+from db.run import Claim, Ending, Follow, NewRun, Verdict
 from db.tables import Record
 
 #: Leases under this prefix are held by living schedulers.
@@ -51,7 +51,8 @@ def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = 
         old_schedule = mill.schedule(before)
         if old_schedule is None or not _advance(mill, before, old_schedule, row, now, "schedule"):
             break
-    mill.ledger.activate(spec.name, text, digest, cursor_us=micros(since or now), now_us=micros(now))
+    follow = Follow(spec.after, spec.priority, spec.order_key({})) if spec.after and not spec.schedule else None
+    mill.ledger.activate(spec.name, text, digest, cursor_us=micros(since or now), now_us=micros(now), follow=follow)
 
 
 def advance(mill: Mill, spec: JobSpec, schedule: Schedule, now: datetime, trigger: str = "schedule") -> bool:
@@ -59,8 +60,18 @@ def advance(mill: Mill, spec: JobSpec, schedule: Schedule, now: datetime, trigge
     row = mill.ledger.job(spec.name)
     if row is None or row.spec_hash != specification(spec)[1]:
         return False
+    _advance_upstream(mill, spec, now)
     _advance(mill, spec, schedule, row, now, trigger)
     return True
+
+
+def _advance_upstream(mill: Mill, spec: JobSpec, now: datetime) -> None:
+    """What the job comes after is recorded up to now before it: a slot of it that has no row then never came."""
+    for name in {*spec.after.jobs, *spec.after.roots} if spec.after else ():
+        upstream = mill.registry.jobs.get(name)
+        schedule = mill.schedule(upstream) if upstream else None
+        if upstream is not None and schedule is not None and not schedule.is_reboot:
+            advance(mill, upstream, schedule, now)
 
 
 def _advance(mill: Mill, spec: JobSpec, schedule: Schedule, row: Record, now: datetime, trigger: str) -> bool:
@@ -88,6 +99,7 @@ def manual_run(
         due_us=micros(now),
         priority=spec.priority,
         params=params,
+        order_key=spec.order_key(params),
         forced=forced,
         reserved_for=mill.owner if reserved else None,
     )
@@ -115,6 +127,7 @@ def retry_run(
         slot_last_us=slot_us,
         priority=spec.priority,
         params=json.loads(of.params_json),
+        order_key=of.order_key,
         retry_of=of.run_id,
         reserved_for=mill.owner,
     )
@@ -146,7 +159,16 @@ def slot_run(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime, *, f
         return retry_run(mill, spec, known, now, slot=at)
     if known is not None:
         return known
-    row = NewRun(key, "cron", "queued", micros(now), slot_us=micros(at), priority=spec.priority, forced=forced)
+    row = NewRun(
+        key,
+        "cron",
+        "queued",
+        micros(now),
+        slot_us=micros(at),
+        priority=spec.priority,
+        order_key=spec.order_key({}),
+        forced=forced,
+    )
     return mill.ledger.record(spec.name, row, micros(now))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from clockmill.durations import parse_duration
 from clockmill.errors import ConfigError, did_you_mean
+from clockmill.sizes import format_size, parse_size
 from db.output_spec import OutputSpec
+from db.run import After
 
 JOB_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
@@ -18,7 +20,14 @@ CATCH_UP = ("none", "latest", "earliest", "all")
 OVERLAP = ("skip", "queue_one", "queue_all", "cancel_previous", "terminate_previous", "allow")
 OVERLAP_ALIASES = {"forbid": "skip", "replace": "cancel_previous"}
 ON_LOST = ("rerun", "fail")
+#: How the runs of other jobs must have ended: see `_after`.
+OUTCOMES = ("success", "failure", "any")
 EXECUTORS = ("process", "thread", "command")
+
+#: Less is not enough for an interpreter, or for what it opens to begin with.
+LEAST_MEMORY, LEAST_FILES = 2**24, 16
+#: A longer value of a parameter stands in an order key as its hash: databases index 191 characters.
+LONGEST_KEY = 100
 
 KIND_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
@@ -62,6 +71,21 @@ class JobSpec:
     catch_up_window: timedelta | None = None
     #: Higher runs first among those that are due.
     priority: int = 0
+    #: A pool of [pools], whose places are shared by all jobs that name it.
+    pool: str | None = None
+    #: A parameter: runs with the same value of it never overlap and begin in order. Any other word: a key shared by
+    #: all jobs that name it. `overlap` is not asked then: runs wait for each other.
+    order_by: str | None = None
+    #: Other jobs. With a schedule: a slot's run starts when their runs of the same slot, or of their latest one before
+    #: it, have ended so. Without: a run is made whenever all of them (or any) have ended since the last one. Where they
+    #: ended otherwise the run is `upstream_failed`, or `skipped` for one that waits for a failure. Runs that a person
+    #: asks for (run, retry) do not wait.
+    after: After | None = None
+    #: Bytes that an attempt may hold, all its processes together, and files that each of them may have open.
+    memory: int | None = None
+    open_files: int | None = None
+    #: Exit codes of commands, names of exceptions (or of their base classes), "timeout"; empty: everything is retried.
+    retry_on: tuple[int | str, ...] = ()
     on_lost: str = "rerun"
     executor: str = "process"
     #: Ended runs are kept so long, and so many of them; their logs so many megabytes, the newest.
@@ -89,6 +113,32 @@ class JobSpec:
         if self.retries < 0:
             raise ConfigError(f"job {self.name}: retries = {self.retries}; allowed: 0 and up")
 
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        if self.order_by is not None and not JOB_NAME.fullmatch(self.order_by) and self.order_by not in self.params:
+            raise ConfigError(
+                f'job {self.name}: order_by = "{self.order_by}"; allowed: a parameter or {JOB_NAME.pattern}'
+            )
+        if self.order_by is not None and self.overlap not in ("skip", "queue_all"):
+            raise ConfigError(
+                f'job {self.name}: overlap = "{self.overlap}" cannot be had with order_by: runs with one key wait '
+                "for each other, and those with different keys run at once"
+            )
+        if self.executor == "thread" and (self.memory or self.open_files):
+            raise ConfigError(f'job {self.name}: memory and open_files need executor = "process"')
+        if self.memory is not None and self.memory < LEAST_MEMORY:
+            raise ConfigError(f"job {self.name}: memory must be {format_size(LEAST_MEMORY)} or more")
+        if self.open_files is not None and self.open_files < LEAST_FILES:
+            raise ConfigError(f"job {self.name}: open_files = {self.open_files}; allowed: {LEAST_FILES} and up")
+
+    def order_key(self, given: Mapping[str, Any]) -> str | None:
+        """The key of a run with these parameters; those of one job have its name in front."""
+        if self.order_by is None or self.order_by not in self.params:
+            return self.order_by
+        value = str({**self.params, **given}[self.order_by])
+        return f"{self.name}/{value if len(value) <= LONGEST_KEY else sha256(value.encode()).hexdigest()}"
+
     def identity(self) -> dict[str, Any]:
         """What the ledger keeps as the job's specification; two processes that agree on it may both materialise."""
         return {
@@ -107,6 +157,12 @@ class JobSpec:
             "catch_up": self.catch_up,
             "catch_up_window": self.catch_up_window and self.catch_up_window.total_seconds(),
             "priority": self.priority,
+            "pool": self.pool,
+            "order_by": self.order_by,
+            "after": self.after and {self.after.needs: list(self.after.jobs), "on": self.after.outcome},
+            "memory": self.memory,
+            "open_files": self.open_files,
+            "retry_on": list(self.retry_on),
             "on_lost": self.on_lost,
             "executor": self.executor,
             "command": list(self.command),
@@ -175,6 +231,30 @@ def _strings(value: Any) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+def _after(value: Any) -> After | None:
+    """`"counters"`, `["counters", "news"]` (all of them), or `{ any = [...], on = "failure" }` with `all` or `any`."""
+    if value is None or isinstance(value, After):
+        return value
+    table = dict(value) if isinstance(value, Mapping) else {"all": value}
+    outcome = table.pop("on", "success")
+    needs, names = next(iter(table.items()), ("", ()))
+    jobs = _strings(names)
+    right = len(table) == 1 and needs in ("all", "any") and jobs and all(isinstance(name, str) for name in jobs)
+    if not right or outcome not in OUTCOMES:
+        raise ConfigError(
+            f'after = {value!r}: expected names of jobs, or {{ all = [..] }} or {{ any = [..] }} with on = "success", '
+            '"failure" or "any"'
+        )
+    return After(jobs, needs, outcome)
+
+
+def _causes(value: Any) -> tuple[int | str, ...]:
+    causes = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(cause, int | str) and not isinstance(cause, bool) for cause in causes):
+        raise ConfigError(f'retry_on = {value!r}: expected exit codes, names of exceptions, or "timeout"')
+    return causes
+
+
 #: Keys that a decorator and a `[jobs.NAME]` table share, with how each value is read.
 READERS: dict[str, Callable[[Any], Any]] = {
     "schedule": _strings,
@@ -192,6 +272,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "catch_up": str,
     "catch_up_window": _duration,
     "priority": int,
+    "pool": str,
+    "order_by": str,
+    "after": _after,
+    "memory": parse_size,
+    "open_files": int,
+    "retry_on": _causes,
     "on_lost": str,
     "executor": str,
     "keep_for": _duration,

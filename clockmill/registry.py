@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -59,7 +60,43 @@ def discover(config: Config) -> Registry:
     jobs |= {name: _command(name, table, config) for name, table in settings.items() if "command" in table}
     broken = _without_code(config, settings, jobs, broken)
     enabled = {name: jobs[name] for name in sorted(jobs) if settings.get(name, {}).get("enabled", True)}
-    return Registry(enabled, broken)
+    return Registry(_linked(enabled, broken, config), broken)
+
+
+def _linked(jobs: dict[str, JobSpec], broken: Mapping[str, str], config: Config) -> dict[str, JobSpec]:
+    """The jobs, each knowing what those it comes after come after. Raises ConfigError for an unknown job or pool."""
+    for spec in jobs.values():
+        _check_pool(spec, config.table("pools"))
+        for name in spec.after.jobs if spec.after else ():
+            # Where some code cannot be loaded, the job may be in it.
+            if name not in jobs and not broken:
+                raise ConfigError(f'job {spec.name}: after: no job "{name}"{did_you_mean(name, jobs)}')
+    above: dict[str, set[str]] = {}
+    for name in _in_order({name: spec.after.jobs for name, spec in jobs.items() if spec.after}):
+        after = jobs[name].after if name in jobs else None
+        above[name] = set(after.jobs).union(*(above[one] for one in after.jobs)) if after else set()
+    return {name: _rooted(spec, jobs, above) for name, spec in jobs.items()}
+
+
+def _in_order(graph: Mapping[str, tuple[str, ...]]) -> list[str]:
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as e:
+        raise ConfigError(f"jobs that come after themselves: {' after '.join(reversed(e.args[1]))}") from None
+
+
+def _rooted(spec: JobSpec, jobs: Mapping[str, JobSpec], above: Mapping[str, set[str]]) -> JobSpec:
+    if spec.after is None:
+        return spec
+    triggered = [name for name in spec.after.jobs if name in jobs and not jobs[name].schedule]
+    roots = {root for name in triggered for root in above[name]}
+    return replace(spec, after=replace(spec.after, roots=tuple(sorted(roots))))
+
+
+def _check_pool(spec: JobSpec, pools: Mapping[str, int]) -> None:
+    if spec.pool is not None and spec.pool not in pools:
+        known = ", ".join(pools) or "none; write [pools] and a line like heavy = 2"
+        raise ConfigError(f'job {spec.name}: no pool "{spec.pool}"{did_you_mean(spec.pool, pools)}; known: {known}')
 
 
 def _without_code(

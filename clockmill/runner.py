@@ -6,10 +6,11 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from clockmill.context import idempotency_key
 from clockmill.executors import Executors, Exit, Order, Tell
@@ -26,6 +27,8 @@ from db.run import MAX_LOST, Claim, Ending, Terms, Verdict
 LONGEST_BACKOFF = timedelta(hours=1)
 #: More would leave what a timedelta can hold; a millisecond doubled so often is past the longest wait.
 MOST_DOUBLINGS = 22
+#: A wait is so much longer or shorter than planned, at most.
+SPREAD = 0.2
 #: Progress reaches the ledger at most so often.
 PROGRESS_S = 1.0
 #: An ending that cannot be written for want of the database is tried again so often, so many times.
@@ -39,10 +42,11 @@ class Watch:
     """What is learned of an attempt while it runs."""
 
     reason: str = ""
+    #: The exception that ended it and its base classes, by name.
+    errors: tuple[str, ...] = ()
     stopped: str = ""
     told_at: float = 0.0
     listener: Callable[[Mapping[str, Any]], None] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Runner:
@@ -61,7 +65,9 @@ class Runner:
 
     def terms(self, spec: JobSpec) -> Terms:
         """The job's policies as the ledger needs them."""
-        return Terms(overlap=spec.overlap, on_lost=spec.on_lost)
+        after = spec.after if spec.schedule else None
+        places = self.mill.config.table("pools").get(spec.pool or "", 0)
+        return Terms(spec.overlap, spec.on_lost, after, spec.pool, places)
 
     def run(
         self, claim: Claim, spec: JobSpec, claimed_at_us: int, listener: Tell | None = None, echo: bool = False
@@ -109,7 +115,7 @@ class Runner:
 
     def _hear(self, claim: Claim, watch: Watch, message: Mapping[str, Any]) -> None:
         if "reason" in message:
-            watch.reason = storable(message["reason"])
+            watch.reason, watch.errors = storable(message["reason"]), tuple(message.get("errors", ()))
         elif "pid" in message:
             self._try(lambda: self.mill.ledger.place(claim, message["pid"], message["pid_start"]))
         elif time.monotonic() - watch.told_at >= PROGRESS_S:
@@ -163,11 +169,27 @@ def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: in
     reason = _reason(spec, ended, watch)
     state = "timed_out" if ended.cause == "timeout" else "failed"
     used = claim.attempt - claim.lost
-    if used > spec.retries:
+    if used > spec.retries or not _retried(spec, ended, watch):
         return Ending(state, reason, ended.code, ended.signal, report=report)
-    wait = min(min(spec.backoff, LONGEST_BACKOFF) * 2 ** min(used - 1, MOST_DOUBLINGS), LONGEST_BACKOFF)
-    due = now_us + micros(instant(0) + wait)
+    due = now_us + backoff(claim, spec, used) // timedelta(microseconds=1)
     return Ending("retry_wait", f"{reason}; attempt {used + 1} follows", ended.code, ended.signal, due, state)
+
+
+def _retried(spec: JobSpec, ended: Exit, watch: Watch) -> bool:
+    """Whether `retry_on` names what happened. A signal counts as the exit code that a shell makes of it."""
+    if not spec.retry_on:
+        return True
+    if ended.cause == "timeout":
+        return "timeout" in spec.retry_on
+    code = 128 + ended.signal if ended.signal else ended.code
+    return not {code, *watch.errors}.isdisjoint(spec.retry_on)
+
+
+def backoff(claim: Claim, spec: JobSpec, used: int) -> timedelta:
+    """The wait after so many attempts: doubled each time, and spread by run: they must not all come back at once."""
+    wait: timedelta = min(min(spec.backoff, LONGEST_BACKOFF) * 2 ** min(used - 1, MOST_DOUBLINGS), LONGEST_BACKOFF)
+    share = crc32(f"{claim.run_id}.{claim.attempt}".encode()) / 2**32
+    return wait * (1.0 + SPREAD * (2 * share - 1))
 
 
 def _lost(claim: Claim, spec: JobSpec, ended: Exit, why: str, now_us: int) -> Ending:

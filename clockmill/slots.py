@@ -128,6 +128,7 @@ def _due(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime, trigg
         due_us=micros(due),
         slot_us=micros(slot),
         priority=spec.priority,
+        order_key=spec.order_key({}),
     )
 
 
