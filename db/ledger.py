@@ -310,8 +310,9 @@ class Ledger:
     def _stands(self, claim: Claim, ending: Ending) -> bool:
         with transactions.read(self.engine) as connection:
             where = (attempts.c.run_id == claim.run_id, attempts.c.fence == claim.fence)
-            recorded: str = connection.execute(select(attempts.c.state).where(*where)).scalar_one()
-            return recorded == (ending.attempt or ending.state)
+            recorded = connection.execute(select(attempts.c.state, attempts.c.reason).where(*where)).one()
+            # The reason too: whoever takes an orphan over records its attempt as lost, as its owner may have wanted to.
+            return (recorded.state, recorded.reason) == (ending.attempt or ending.state, ending.reason)
 
     def finish_all(self, ended: Sequence[tuple[Claim, Ending]], now_us: int) -> list[Record | None]:
         """Ends several attempts without effects in one transaction. For each None, or, where its fence is an old one

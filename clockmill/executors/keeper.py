@@ -83,7 +83,7 @@ class Keeper:
             for fd, target in ((self._input(), 0), (into, 1), (into, 2)):
                 os.dup2(fd, target)
             os.close(output)
-            code = self._command() if self.order.command else body(self.order)
+            code = self._command() if self.order.command else self._function(body)
         finally:
             with contextlib.suppress(Exception):
                 sys.stdout.flush()
@@ -97,6 +97,12 @@ class Keeper:
             file.write(self.order.stdin.encode())
             file.seek(0)
             return os.dup(file.fileno())
+
+    def _function(self, body: Callable[[Order], int]) -> int:
+        # Line by line, so that a log can be followed and a kill loses nothing; no character is worth the job's life.
+        with open(1, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False) as output:
+            sys.stdout = sys.stderr = output
+            return body(self.order)
 
     def _command(self) -> int:
         argv = ("/bin/sh", "-c", *self.order.command) if self.order.shell else self.order.command

@@ -68,6 +68,10 @@ def body(order, tell):
         tell({"progress": 0.5, "note": "half"})
     if order.job == "waits":
         time.sleep(60)
+    if order.job == "prints":
+        print("half a pair: \ud800")
+        print("and its end", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGKILL)
     if order.job == "raises":
         raise RuntimeError("in the job")
     if order.job == "stubborn":
@@ -79,7 +83,7 @@ def body(order, tell):
 
 @pytest.fixture
 def order(tmp_path):
-    return Order(1, "job", 1, 1, "me", str(tmp_path / "1.1.log"), timeout_s=20.0, folder=str(tmp_path))
+    return Order(1, "job", 1, 1, str(tmp_path / "1.1.log"), timeout_s=20.0, folder=str(tmp_path))
 
 
 def shell(order, line, **fields):
@@ -126,6 +130,11 @@ def test_a_listener_that_fails_harms_no_other_attempt(warm, order):
 
     assert warm.run(replace(order, job="tells"), fail).code == 0
     assert warm.run(replace(order, job="seven", run_id=2), lambda _: None).code == 7
+
+
+def test_what_a_function_prints_is_in_its_log_line_by_line(warm, order):
+    run(warm, replace(order, job="prints"))
+    assert Path(order.log).read_text() == "half a pair: \\ud800\nand its end\n"
 
 
 def test_a_function_that_raises_past_its_body_ends_with_a_code(warm, order):
