@@ -1,9 +1,11 @@
 """The daemon: time becomes slots, due runs go to a pool of workers. APScheduler keeps time; the ledger decides."""
 
 import logging
+import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,41 +15,55 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from clockmill.doors import SCHEDULERS, activate, advance
+from clockmill.admission import Admission, advance_all
+from clockmill.agenda import Agenda, Listed
+from clockmill.clock_watch import ClockWatch
+from clockmill.doors import SCHEDULERS, boot_run
+from clockmill.durations import format_duration
 from clockmill.errors import ClockmillError
 from clockmill.executors import Executors
 from clockmill.health import Health
 from clockmill.housekeeping import House
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
-from clockmill.perform import executors_of
+from clockmill.perform import body_of, executors_of
+from clockmill.reload import difference, reloaded
 from clockmill.runner import Runner
-from clockmill.schedule import Schedule
 from clockmill.slots import instant, micros
 from db.errors import StoreError
+from db.lease_clock import boot_micros
 from db.run import Claim, Verdict
 
 #: How often the ledger is searched for due runs that no slot of this process announced: retries, orphans, other doors.
 POLL_S = 1
-#: How often leases of the scheduler itself are renewed and the house is kept.
-HOUSE_S = 10
+#: How often the scheduler's own lease is renewed and the house is kept; Redis is whole again 10 s after a flush.
+HOUSE_S = 3
+#: How long that lease lasts.
+ALIVE_S = 30
 #: How long running jobs may go on after SIGTERM; then they are ended and handed back to the ledger.
 DRAIN_S = 30
 #: Reading a few more runs than workers are free: others may be claiming at the same time.
 LOOK_AHEAD = 4
+#: So many cursors are looked at in one poll, in turn: its cost must not grow with the number of jobs.
+AUDITED = 500
+#: The timer wakes up for slots once in a while even if there is none.
+IDLE = timedelta(hours=1)
+ENDING = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger("clockmill.scheduler")
 
 
 class SlotTrigger(BaseTrigger):  # type: ignore[misc]
-    """APScheduler's question "when next?" answered by our own schedule."""
+    """APScheduler's question "when next?", answered by our own schedules: the next slot of all jobs."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self.schedule = schedule
+    def __init__(self, agenda: Agenda) -> None:
+        self.agenda = agenda
 
-    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
-        # Strictly after what was fired: a clock that was set back must not bring the same slot again.
-        return self.schedule.next(max(previous, now - timedelta(seconds=1)) if previous else now)
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        if previous is not None:
+            # What has come is set aside for the tick; the answer is strictly later, however the clock was set.
+            self.agenda.collect(max(previous, now))
+        return self.agenda.first() or now + IDLE
 
 
 class Scheduler:
@@ -59,41 +75,61 @@ class Scheduler:
         self.runner = Runner(mill, executors)
         self.keeper = House(mill)
         self.health = Health(mill.config.var / "status", mill.host, mill.now())
-        self.schedules: dict[str, tuple[JobSpec, Schedule]] = {}
+        self.clock = ClockWatch(mill.now(), boot_micros())
+        self.agenda = Agenda()
         self.timer = BackgroundScheduler(
-            executors={"default": TimerThreads(2)},
+            executors={"default": TimerThreads(4)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone=UTC,
         )
         self.pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="worker")
+        #: Runs in progress: of all runners (a reload makes a new one), and of each.
         self.busy = 0
+        self.busy_of: Counter[Runner] = Counter()
         self.lock = threading.Lock()
+        self.signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.stopping = threading.Event()
         #: Jobs that the ledger does not know yet, because the database was away.
         self.awaited = dict(mill.registry.jobs)
+        self.reloads = 0
+        #: The job whose cursor was looked at last.
+        self.audited = ""
 
     # -- the loop
 
     def run(self) -> None:
-        """Until SIGTERM or Ctrl-C: keep time, hand out runs, keep house."""
+        """Until SIGTERM or Ctrl-C: keep time, hand out runs, keep house, reload on SIGHUP."""
         self.start()
-        while not self.stopping.wait(POLL_S):
-            self.health.report(self.mill.now(), jobs=len(self.schedules), workers=self.workers, busy=self.busy)
-            if not self.runner.executors.alive():
-                self.stopping.set()
-                self.stop()
-                raise ClockmillError("the process that starts jobs was killed; start the scheduler again")
+        while (asked := self.next_signal()) not in ENDING:
+            if asked == signal.SIGHUP:
+                self._survive("reload", self.reload)
+            self.watch()
         self.stop()
+
+    def next_signal(self) -> int | None:
+        try:
+            return self.signals.get(timeout=POLL_S)
+        except queue.Empty:
+            return None
+
+    def watch(self) -> None:
+        """What the timer cannot see, because it may stand still itself."""
+        self.health.report(self.now(), jobs=len(self.agenda), workers=self.workers, busy=self.busy)
+        if not self.runner.executors.alive():
+            self.stop()
+            raise ClockmillError("the process that starts jobs was killed; start the scheduler again")
 
     def start(self) -> None:
         self._survive("jobs", self.admit)
+        self.timer.add_job(self.tick, SlotTrigger(self.agenda), id="slots", max_instances=2)
         self.timer.add_job(self.poll, IntervalTrigger(seconds=POLL_S), id="poll")
         self.timer.add_job(self.house, IntervalTrigger(seconds=HOUSE_S), id="house", next_run_time=self.mill.now())
         self.timer.start()
-        log.info("scheduling %d jobs with %d workers", len(self.schedules), self.workers)
+        log.info("scheduling %d jobs with %d workers", len(self.agenda), self.workers)
 
     def stop(self) -> None:
         """No new runs; running ones end by themselves within DRAIN_S, or are ended and left to another daemon."""
+        self.stopping.set()
         log.info("stopping: %d runs in progress", self.busy)
         self.health.close()
         self.timer.shutdown(wait=True)
@@ -104,13 +140,54 @@ class Scheduler:
         self._survive("giving back the lease", self.mill.ledger.release, SCHEDULERS + self.mill.owner)
         self.runner.executors.close()
 
+    def reload(self) -> None:
+        """Goes over to the configuration as it is now; one that is wrong leaves the last good one running."""
+        old, runner = self.mill, self.runner
+        try:
+            fresh = reloaded(old)
+            executors = runner.executors.renewed(body_of(fresh), str(fresh.config.file or ""))
+        except ClockmillError as e:
+            log.error("not reloaded, the last good configuration goes on: %s", e)
+            return
+        changes = list(difference(old.registry, fresh.registry))
+        for change in changes:
+            log.info("reload: %s", change)
+        with self.lock:
+            self.mill = self.keeper.mill = fresh
+            self.runner = Runner(fresh, executors, runner.leases)
+            idle = not self.busy_of[runner]
+        if idle:
+            runner.executors.close()
+        for name in set(old.registry.jobs) - set(fresh.registry.jobs):
+            self.agenda.drop(name)
+        self.reloads += 1
+        self.awaited = dict(fresh.registry.jobs)
+        self._survive("jobs", self.admit)
+        self.timer.modify_job("slots", next_run_time=self.agenda.first() or self.now() + IDLE)
+        log.info("reloaded: %d changes, scheduling %d jobs", len(changes), len(self.agenda))
+
+    def now(self) -> datetime:
+        """The time. A clock that somebody set is noticed before anything is recorded by it."""
+        before = boot_micros()
+        now = self.mill.now()
+        step = self.clock.look(now, before)
+        if step:
+            way = "forward" if step > timedelta(0) else "back"
+            log.warning("the clock was set %s by %s", way, format_duration(abs(step)))
+            for name in ("poll", "house"):
+                # The timer would wait until the old time comes round again.
+                self.timer.modify_job(name, next_run_time=now)
+        return now
+
     # -- slots
 
     def admit(self) -> None:
-        """Makes the jobs known to the ledger. Raises StoreError, and goes on with the job it broke off at the next time."""
+        """Makes the jobs known to the ledger. Raises StoreError; the next call goes on from there."""
+        now = self.now()
+        admission = Admission(self.mill, self.awaited.values(), now)
         for name, spec in list(self.awaited.items()):
             try:
-                self.add(spec)
+                self.add(spec, *admission.admit(spec), now)
             except StoreError:
                 raise
             except ClockmillError as e:
@@ -120,36 +197,52 @@ class Scheduler:
             del self.awaited[name]
         self.report_broken()
 
-    def add(self, spec: JobSpec) -> None:
+    def add(self, spec: JobSpec, listed: Listed | None, cursor: datetime, now: datetime) -> None:
         """From now on the job's slots are recorded as they come; those missed while nothing ran, at once."""
-        schedule = self.mill.schedule(spec)
-        activate(self.mill, spec, self.mill.now())
-        if schedule is None or schedule.is_reboot:
+        if listed is None:
+            self.agenda.drop(spec.name)
             return
-        self.schedules[spec.name] = (spec, schedule)
-        self.timer.add_job(self.tick, SlotTrigger(schedule), args=[spec.name], id=f"job {spec.name}")
+        if listed.schedule.is_reboot and not self.reloads:
+            boot_run(self.mill, spec, now)
+        self.agenda.put(listed, cursor)
 
-    def tick(self, name: str) -> None:
-        """A slot of the job has come."""
-        spec, schedule = self.schedules[name]
-        self._survive(f"job {name}", advance, self.mill, spec, schedule, self.mill.now())
+    def tick(self) -> None:
+        """Slots have come."""
+        self.record(self.agenda.take())
         self.dispatch()
 
-    def catch_up(self) -> None:
-        """Slots that no tick recorded: the database was away, the host asleep, the clock stepped."""
-        now = self.mill.now()
-        rows = {row.name: row for row in self.mill.ledger.jobs()}
-        for name, (spec, schedule) in self.schedules.items():
-            following = schedule.next(instant(rows[name].cursor_us)) if name in rows else None
+    def record(self, jobs: Sequence[Listed]) -> None:
+        """Gives the slots that have come their rows; jobs for which that fails come again with the next poll."""
+        try:
+            advance_all(self.mill, jobs, self.now(), self.clock.leapt)
+        except Exception as e:
+            for job in jobs:
+                self.agenda.hurry(job.spec.name)
+            if not isinstance(e, ClockmillError | StoreError):
+                log.exception("slots")
+            else:
+                log.error("slots: %s", e)
+
+    def audit(self) -> None:
+        """Slots that no tick announced: somebody else changed what the ledger holds. A few jobs at each look."""
+        now = self.now()
+        rows = self.mill.ledger.cursors(self.audited, AUDITED)
+        self.audited = rows[-1].name if len(rows) == AUDITED else ""
+        for row in rows:
+            job = self.agenda.get(row.name)
+            if job is None or job.digest != row.spec_hash:
+                continue
+            following = job.schedule.next(instant(row.cursor_us))
             if following is not None and following <= now:
-                advance(self.mill, spec, schedule, now)
+                self.agenda.hurry(row.name)
 
     # -- runs
 
     def poll(self) -> None:
         if self.awaited:
             self._survive("jobs", self.admit)
-        self._survive("poll", self.catch_up)
+        self._survive("audit", self.audit)
+        self.record(self.agenda.take())
         self.dispatch()
         self.health.beat(self.mill.now())
 
@@ -160,50 +253,62 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         with self.lock:
-            names = set(self.mill.registry.jobs)
+            jobs = self.mill.registry.jobs
+            hidden: set[str] = set()
             while self.busy < self.workers and self.runner.executors.alive():
                 free = self.workers - self.busy
-                found = self.mill.ledger.claimable(sorted(names), micros(self.mill.now()), free + LOOK_AHEAD)
-                waiting = {row.job for row in found if self._try_claim(row.run_id, row.job) == "waits"}
-                if not waiting:
+                found = self.mill.ledger.claimable(micros(self.mill.now()), free + LOOK_AHEAD, hidden)
+                # Runs that wait for another one of their job, or belong to others, must not hide the runs of the rest.
+                hiding = {
+                    row.job for row in found if row.job not in jobs or self._try_claim(row.run_id, row.job) == "waits"
+                }
+                if not hiding:
                     return
-                # Runs that wait for another one of their job must not hide the runs of other jobs.
-                names -= waiting
+                hidden |= hiding
 
     def _try_claim(self, run_id: int, name: str) -> Claim | Verdict | None:
         if self.busy >= self.workers:
             return None
-        spec = self.mill.registry.jobs[name]
-        claim, asked_at = self.runner.claim(run_id, spec)
+        spec, runner = self.mill.registry.jobs[name], self.runner
+        claim, asked_at = runner.claim(run_id, spec)
         if isinstance(claim, Claim):
             self.busy += 1
-            self.pool.submit(self._work, claim, spec, asked_at)
+            self.busy_of[runner] += 1
+            self.pool.submit(self._work, runner, claim, spec, asked_at)
         return claim
 
-    def _work(self, claim: Claim, spec: JobSpec, asked_at: int) -> None:
+    def _work(self, runner: Runner, claim: Claim, spec: JobSpec, asked_at: int) -> None:
         log.info("run %d: %s, attempt %d", claim.run_id, claim.job, claim.attempt)
         try:
-            ending = self.runner.run(claim, spec, asked_at)
+            ending = runner.run(claim, spec, asked_at)
             log.info("run %d: %s %s%s", claim.run_id, claim.job, ending.state, _because(ending.reason))
         except Exception:
             log.exception("run %d: %s", claim.run_id, claim.job)
         finally:
-            with self.lock:
-                self.busy -= 1
+            self._leave(runner)
             self.dispatch()
+
+    def _leave(self, runner: Runner) -> None:
+        with self.lock:
+            self.busy -= 1
+            self.busy_of[runner] -= 1
+            outlived = runner is not self.runner and not self.busy_of[runner]
+        if outlived:
+            runner.executors.close()
 
     # -- the house
 
     def house(self) -> None:
-        self._survive("scheduler lease", self.mill.ledger.lease, SCHEDULERS + self.mill.owner, HOUSE_S * 3)
+        self._survive("scheduler lease", self.mill.ledger.lease, SCHEDULERS + self.mill.owner, ALIVE_S)
         self._survive("housekeeping", self.keeper.keep)
 
     def report_broken(self) -> None:
         """Jobs whose code cannot be loaded stay in the ledger, marked; so do jobs that nothing declares any more."""
         broken = dict(self.mill.registry.broken)
-        gone = [row.name for row in self.mill.ledger.jobs() if row.name not in self.mill.registry.jobs]
-        for name in gone:
-            broken.setdefault(name, "no code, entry point or configuration declares it")
+        rows = self.mill.ledger.cursors()
+        for row in rows:
+            if row.name not in self.mill.registry.jobs and row.state != "broken":
+                broken.setdefault(row.name, "no code, entry point or configuration declares it")
         for name, reason in broken.items():
             log.error("job %s is broken: %s", name, reason)
             self._survive(f"job {name}", self.mill.ledger.set_job_state, name, "broken", reason)
@@ -224,13 +329,16 @@ def _because(reason: str | None) -> str:
 
 
 def main(mill: Mill, workers: int | None = None, executors: Executors | None = None) -> None:
-    """Runs the daemon in the foreground until SIGTERM or Ctrl-C.
+    """Runs the daemon in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads.
 
     `executors`: made before the caller opened anything; by default they are made here, and nothing may be open yet.
     """
     scheduler = Scheduler(
-        mill, executors or executors_of(mill), mill.config.table("scheduler")["workers"] if workers is None else workers
+        mill,
+        executors or executors_of(mill, reloadable=True),
+        mill.config.table("scheduler")["workers"] if workers is None else workers,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: scheduler.stopping.set())
+    for number in (*ENDING, signal.SIGHUP):
+        # The one queue that a handler may put into while the loop it interrupts waits at it.
+        signal.signal(number, lambda number, _: scheduler.signals.put(number))
     scheduler.run()

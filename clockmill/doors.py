@@ -17,8 +17,8 @@ from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill, specification
 from clockmill.runner import Runner
 from clockmill.schedule import Schedule
-from clockmill.slots import TICK, instant, iso, micros, plan, slot_key
-from db.lease_clock import RENEW_S, SECOND
+from clockmill.slots import TICK, Leap, instant, iso, micros, plan, slot_key
+from db.lease_clock import RENEW_S, SECOND, boot_id, boot_micros
 from db.run import Claim, Ending, Follow, NewRun, Verdict
 from db.tables import Record
 
@@ -55,31 +55,46 @@ def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = 
     mill.ledger.activate(spec.name, text, digest, cursor_us=micros(since or now), now_us=micros(now), follow=follow)
 
 
-def advance(mill: Mill, spec: JobSpec, schedule: Schedule, now: datetime, trigger: str = "schedule") -> bool:
+def advance(
+    mill: Mill,
+    spec: JobSpec,
+    schedule: Schedule,
+    now: datetime,
+    trigger: str = "schedule",
+    leapt: Leap | None = None,
+) -> bool:
     """Records every slot up to now; False when the job is not (or not so) known to the ledger."""
     row = mill.ledger.job(spec.name)
     if row is None or row.spec_hash != specification(spec)[1]:
         return False
-    _advance_upstream(mill, spec, now)
-    _advance(mill, spec, schedule, row, now, trigger)
+    _advance_upstream(mill, spec, now, leapt)
+    _advance(mill, spec, schedule, row, now, trigger, leapt)
     return True
 
 
-def _advance_upstream(mill: Mill, spec: JobSpec, now: datetime) -> None:
+def _advance_upstream(mill: Mill, spec: JobSpec, now: datetime, leapt: Leap | None) -> None:
     """What the job comes after is recorded up to now before it: a slot of it that has no row then never came."""
     for name in {*spec.after.jobs, *spec.after.roots} if spec.after else ():
         upstream = mill.registry.jobs.get(name)
         schedule = mill.schedule(upstream) if upstream else None
         if upstream is not None and schedule is not None and not schedule.is_reboot:
-            advance(mill, upstream, schedule, now)
+            advance(mill, upstream, schedule, now, leapt=leapt)
 
 
-def _advance(mill: Mill, spec: JobSpec, schedule: Schedule, row: Record, now: datetime, trigger: str) -> bool:
+def _advance(
+    mill: Mill,
+    spec: JobSpec,
+    schedule: Schedule,
+    row: Record,
+    now: datetime,
+    trigger: str,
+    leapt: Leap | None = None,
+) -> bool:
     """False when no slot has come since the cursor. Another process that moves it meanwhile records the same slots."""
     ledger, cursor, paused = mill.ledger, instant(row.cursor_us), row.state == "paused"
     recorded = ledger.recorded_ahead(spec.name, row.cursor_us, micros(now))
     ahead = {instant(us) for us in recorded}
-    steps = plan(spec, schedule, cursor, now, paused=paused, trigger=trigger, recorded=ahead)
+    steps = plan(spec, schedule, cursor, now, paused=paused, trigger=trigger, recorded=ahead, leapt=leapt)
     if steps.cursor == cursor:
         return False
     new_us = micros(steps.cursor)
@@ -102,6 +117,19 @@ def manual_run(
         order_key=spec.order_key(params),
         forced=forced,
         reserved_for=mill.owner if reserved else None,
+    )
+    return mill.ledger.record(spec.name, row, micros(now))
+
+
+def boot_run(mill: Mill, spec: JobSpec, now: datetime) -> Record:
+    """The run of an @reboot job: one for each boot of this host, whoever comes first."""
+    row = NewRun(
+        slot_key=f"b:{mill.host}:{boot_id()}",
+        trigger="reboot",
+        state="queued",
+        due_us=micros(now),
+        priority=spec.priority,
+        order_key=spec.order_key({}),
     )
     return mill.ledger.record(spec.name, row, micros(now))
 
@@ -145,6 +173,9 @@ def slot_run(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime, *, f
         if schedule is None:
             raise UsageError(f"job {spec.name} has no schedule, so no slot; run it without --slot")
         at = schedule.previous(now)
+        if schedule.is_reboot and (at is None or at < instant(micros(now) - boot_micros())):
+            know(mill, spec, now)
+            return boot_run(mill, spec, now)
         if at is None:
             raise UsageError(f"job {spec.name}: its schedule has no slot up to {iso(now)}")
         know(mill, spec, now, since=at - TICK)
@@ -179,7 +210,7 @@ def know(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None
         return
     if row is not None and mill.ledger.holders(SCHEDULERS):
         raise ConfigError(
-            f"job {spec.name}: the running scheduler has another configuration of it; restart the scheduler first"
+            f"job {spec.name}: the running scheduler has another configuration of it; let it reload first (SIGHUP)"
         )
     activate(mill, spec, now, since)
 

@@ -52,10 +52,10 @@ class Watch:
 class Runner:
     """Claims runs, orders them from the executors, holds their leases and writes what became of them."""
 
-    def __init__(self, mill: Mill, executors: Executors) -> None:
+    def __init__(self, mill: Mill, executors: Executors, leases: Leases | None = None) -> None:
         self.mill = mill
         self.executors = executors
-        self.leases = Leases(mill.ledger)
+        self.leases = leases or Leases(mill.ledger)
 
     def claim(self, run_id: int, spec: JobSpec) -> tuple[Claim | Verdict, int]:
         """The claim or why there is none, and when it was asked for on the boot clock: leases count from there."""

@@ -41,6 +41,10 @@ def slot_key(slot: datetime) -> str:
     return f"c:{iso(slot)}"
 
 
+#: A stretch of time, (before, after), that a clock which was put right leapt over.
+Leap = tuple[datetime, datetime]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What passing from one cursor to another records."""
@@ -58,10 +62,12 @@ def plan(
     paused: bool,
     trigger: str,
     recorded: Collection[datetime] = (),
+    leapt: Leap | None = None,
 ) -> Plan:
     """Every slot in (cursor, now], each as a row of its own or, where nothing runs, several consecutive ones as one.
 
-    `recorded`: slots that have a row already, because somebody asked for them before the cursor came by.
+    `recorded`: slots that have a row already, because somebody asked for them before the cursor came by. `leapt`: the
+    time between these two never was, the clock was put right; nothing in it is caught up.
     """
     passed = list(islice(schedule.between(cursor, now), SLOTS_AT_ONCE))
     slots = [slot for slot in passed if slot not in recorded]
@@ -70,11 +76,16 @@ def plan(
     if paused:
         rows = [_unrun(some, "skipped", "paused", trigger) for some in _consecutive(slots, recorded)]
         return Plan(rows, passed[-1])
+    unreal = [slot for slot in slots if leapt and leapt[0] < slot < leapt[1] - ON_TIME]
+    if leapt and unreal:
+        slots = [slot for slot in slots if not leapt[0] < slot < leapt[1] - ON_TIME]
     chosen, older, late = _choose(spec, schedule, slots, now)
     rows = [_due(spec, schedule, slot, now, trigger) for slot in chosen]
-    for some in _consecutive(older, recorded):
+    for some in _consecutive(unreal, recorded):
+        rows.append(_unrun(some, "missed", f"the clock was set forward to {iso(now)}, over this time", trigger))
+    for some in _consecutive(older, [*unreal, *recorded]):
         rows.append(_unrun(some, "missed", _why_missed(spec, schedule, some[-1], now), trigger))
-    for some in _consecutive(late, [*chosen, *recorded]):
+    for some in _consecutive(late, [*chosen, *unreal, *recorded]):
         rows.append(_unrun(some, "coalesced", None, trigger, into=slot_key(chosen[-1])))
     return Plan(rows, passed[-1])
 

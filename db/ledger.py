@@ -19,7 +19,7 @@ from db.endings import end_attempt, end_run
 from db.errors import DatabaseUnavailable, Fenced, StoreError
 from db.failpoint import reach
 from db.lease_clock import LEASE_S, SECOND, LeaseClock
-from db.run import Claim, Ending, Follow, NewRun, Terms, Verdict
+from db.run import Claim, Ending, Follow, Move, NewRun, Terms, Verdict
 from db.tables import Record, attempts, followers, jobs, leases, runs
 
 #: Whoever waits for a database that is away asks again so often.
@@ -44,6 +44,29 @@ class Ledger:
     def jobs(self) -> Sequence[Record]:
         with transactions.read(self.engine) as connection:
             return connection.execute(select(jobs).order_by(jobs.c.name)).all()
+
+    def cursors(self, after: str = "", limit: int | None = None) -> Sequence[Record]:
+        """(name, spec_hash, state, cursor_us) of jobs in the order of their names, from the one behind `after` on."""
+        with transactions.read(self.engine) as connection:
+            return connection.execute(sql.CURSORS.where(jobs.c.name > after).limit(limit)).all()
+
+    def named(self, names: Sequence[str]) -> dict[str, Record]:
+        """The rows of these jobs, by name."""
+        with transactions.read(self.engine) as connection:
+            rows = connection.execute(sql.CURSORS.where(jobs.c.name.in_(names))).all()
+        return {row.name: row for row in rows}
+
+    def introduce(self, specifications: Sequence[tuple[str, str, str]], now_us: int) -> None:
+        """Makes jobs known that nobody knew, all in one transaction: (name, specification, hash). Others stay as they
+        are. Their slots count from now."""
+        fresh = {"state": "enabled", "cursor_us": now_us, "created_us": now_us, "activated_us": now_us}
+        rows = [{"name": name, "spec_json": text, "spec_hash": hash_, **fresh} for name, text, hash_ in specifications]
+
+        def work(connection: Connection) -> None:
+            connection.execute(sql.insert_ignore(connection, jobs), rows)
+
+        if rows:
+            transactions.in_write(self.engine, work)
 
     def activate(
         self, name: str, spec_json: str, spec_hash: str, *, cursor_us: int, now_us: int, follow: Follow | None = None
@@ -141,6 +164,33 @@ class Ledger:
         reach("after-materialise")
         return moved
 
+    def advance_all(self, moves: Sequence[Move], now_us: int) -> list[bool]:
+        """Moves the cursors of several jobs over one slot each, in one transaction. For each False, and nothing of it
+        written, when another process moved it or the job has another specification.
+
+        A slot that has its row already keeps it: then only the cursor moves.
+        """
+
+        def work(connection: Connection) -> list[bool]:
+            held = {row.name: row for row in connection.execute(sql.LOCK_NAMED, {"names": [m.job for m in moves]})}
+            stands = [m.job in held and (held[m.job].cursor_us, held[m.job].spec_hash) == (m.old_us, m.spec_hash)
+                      for m in moves]  # fmt: skip
+            made = [move for move, good in zip(moves, stands, strict=True) if good]
+            if made:
+                rows = [self._values(connection, move.job, move.row, None, now_us) for move in made]
+                connection.execute(sql.insert_ignore(connection, runs), rows)
+                cursors = [{"job": move.job, "old": move.old_us, "new": move.new_us} for move in made]
+                connection.execute(sql.MOVE_CURSOR, cursors)
+            reach("materialised")
+            return stands
+
+        if not moves:
+            return []
+        reach("before-materialise")
+        moved = transactions.in_write(self.engine, work)
+        reach("after-materialise")
+        return moved
+
     def record(self, name: str, row: NewRun, now_us: int) -> Record:
         """The run with this key: the one that is there, or this one."""
 
@@ -187,13 +237,13 @@ class Ledger:
 
     # -- claiming -----------------------------------------------------------------------------------------------
 
-    def claimable(self, names: Sequence[str], now_us: int, limit: int) -> Sequence[Record]:
-        """Runs that are due or orphaned, most urgent first: (run_id, job)."""
+    def claimable(self, now_us: int, limit: int, without: Collection[str] = ()) -> Sequence[Record]:
+        """Runs that are due or orphaned, most urgent first: (run_id, job). `without`: not those of these jobs."""
         with transactions.read(self.engine) as connection:
             return connection.execute(
                 sql.CLAIMABLE,
                 {
-                    "jobs": list(names),
+                    "without": list(without),
                     "now": now_us,
                     "lost_before": self.clock.now(connection),
                     "boot": self.clock.boot_id,

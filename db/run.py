@@ -37,6 +37,17 @@ class NewRun:
 
 
 @dataclass(frozen=True)
+class Move:
+    """One slot of a job that has come, and the cursor that passes it."""
+
+    job: str
+    spec_hash: str
+    old_us: int
+    new_us: int
+    row: NewRun
+
+
+@dataclass(frozen=True)
 class After:
     """Which jobs must have ended, and how, before a run of another one may start."""
 

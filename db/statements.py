@@ -58,6 +58,14 @@ LOCK_RUNS = (
     RUN.where(runs.c.run_id.in_(bindparam("asked", expanding=True))).order_by(runs.c.run_id).with_for_update(of=runs)
 )
 
+#: The same for jobs that are named.
+LOCK_NAMED = (
+    select(jobs).where(jobs.c.name.in_(bindparam("names", expanding=True))).order_by(jobs.c.name).with_for_update()
+)
+
+#: What a scheduler compares with its own jobs; specifications are long, and there may be very many.
+CURSORS = select(jobs.c.name, jobs.c.spec_hash, jobs.c.state, jobs.c.cursor_us).order_by(jobs.c.name)
+
 #: The run of a slot, whoever made it.
 RUN_OF_KEY = select(runs).where(runs.c.job == bindparam("job"), runs.c.slot_key == bindparam("key"))
 
@@ -128,7 +136,7 @@ UNENDED = select(func.min(runs.c.run_id)).where(
 CLAIMABLE = (
     select(runs.c.run_id, runs.c.job)
     .where(
-        runs.c.job.in_(bindparam("jobs", expanding=True)),
+        runs.c.job.not_in(bindparam("without", expanding=True)),
         or_(
             and_(
                 runs.c.state.in_(WAITING),

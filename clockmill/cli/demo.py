@@ -43,7 +43,7 @@ def demo_command(once: bool, port: int) -> None:
     write_config(port)
     held = mill()
     # Forked before anything is opened; see clockmill.executors.
-    executors = executors_of(held)
+    executors = executors_of(held, reloadable=True)
     with http_source(port) as source:
         bar = Progress("application")
         _timed("application", lambda: prepare(held.engine, held.config.home, source.base_url, bar))

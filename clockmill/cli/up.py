@@ -16,7 +16,7 @@ def up_command() -> None:
     set_up_logging()
     held = mill()
     # Forked before anything is opened; see clockmill.executors.
-    executors = executors_of(held)
+    executors = executors_of(held, reloadable=True)
     say_where(held)
     main(held, executors=executors)
 
