@@ -1,5 +1,6 @@
 """The job's side of an attempt: context, function, and the transaction that ends the run."""
 
+import errno
 import json
 import time
 import traceback
@@ -10,6 +11,7 @@ from clockmill.context import Context
 from clockmill.errors import ClockmillError
 from clockmill.executors import Body, Executors, Order, Seed, Tell
 from clockmill.mill import Mill
+from clockmill.sizes import format_size
 from clockmill.slots import micros
 from db.errors import Fenced, RedisUnavailable, StoreError
 from db.lease_clock import LEASE_S
@@ -46,39 +48,48 @@ def perform(mill: Mill, order: Order, tell: Tell) -> int:
     except (ClockmillError, StoreError) as e:
         # Foreseen by whoever raised it: the sentence says what to do, a traceback would hide it.
         print(f"error: {e}", flush=True)
-        tell({"reason": str(e)})
+        tell({"reason": str(e), "errors": names_of(e)})
         return FAILED
     except (Exception, SystemExit) as e:
         print(traceback.format_exc(), flush=True)
-        tell({"reason": f"{type(e).__name__}: {e}"})
+        tell({"reason": _over_limit(e, order) or f"{type(e).__name__}: {e}", "errors": names_of(e)})
         return FAILED
     return 0
+
+
+def names_of(error: BaseException) -> list[str]:
+    """The names under which `retry_on` knows this exception: its own and those of its base classes."""
+    return [kind.__name__ for kind in type(error).__mro__ if kind not in (object, BaseException)]
+
+
+def _over_limit(error: BaseException, order: Order) -> str | None:
+    """What the kernel refused because the job's limits say so."""
+    if isinstance(error, MemoryError) and order.memory:
+        return f"asked for more than memory = {format_size(order.memory)} allows"
+    if isinstance(error, OSError) and error.errno == errno.EMFILE and order.open_files:
+        return f"had open_files = {order.open_files} files open and wanted another one: {error}"
+    return None
 
 
 def _perform(mill: Mill, order: Order, tell: Tell) -> None:
     began = time.perf_counter()
     spec = mill.registry.get(order.job)
-    claim = _claim(mill, order)
+    claim = Claim(**order.claim)
     context = Context(mill, spec, claim, mill.now(), tell)
     assert spec.function is not None, "commands are the keeper's to run"
     spec.function(context)
+    if not context.published:
+        # Nothing must stand or fall with the run: whoever watches the attempt ends it, with others in one commit.
+        tell({"report": context.report(time.perf_counter() - began)})
+        return
     now = mill.now()
     ending = Ending("succeeded", exit_code=0, report=context.report(time.perf_counter() - began))
     with context.phase("write"):
         # A database that restarts costs the run no attempt, as long as its lease is renewed.
         mill.ledger.finish(claim, ending, micros(now), lambda c: context.commit(c, now), patience_s=LEASE_S)
-    if context.published:
-        with context.phase("publish"):
-            _mirror(mill, context)
+    with context.phase("publish"):
+        _mirror(mill, context)
     mill.ledger.annotate(claim, context.report(time.perf_counter() - began))
-
-
-def _claim(mill: Mill, order: Order) -> Claim:
-    """The claim that the order speaks of; raises Fenced when another one was made since."""
-    run = mill.ledger.run(order.run_id)
-    if run is None or (run.fence, run.owner, run.state) != (order.fence, order.owner, "running"):
-        raise Fenced(f"run {order.run_id}: claimed by another process before attempt {order.attempt} began")
-    return Claim.of(run)
 
 
 def _mirror(mill: Mill, context: Context) -> None:

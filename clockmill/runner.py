@@ -14,9 +14,11 @@ from zlib import crc32
 
 from clockmill.context import idempotency_key
 from clockmill.executors import Executors, Exit, Order, Tell
+from clockmill.executors.process_tree import kill_survivors
 from clockmill.job_spec import JobSpec
 from clockmill.leases import Leases
 from clockmill.mill import Mill
+from clockmill.sizes import format_size
 from clockmill.slots import instant, iso, micros
 from db.errors import DatabaseUnavailable, Fenced
 from db.lease_clock import boot_micros
@@ -44,6 +46,8 @@ class Watch:
     reason: str = ""
     #: The exception that ended it and its base classes, by name.
     errors: tuple[str, ...] = ()
+    #: What a job that has nothing to commit came to.
+    report: Mapping[str, Any] | None = None
     stopped: str = ""
     told_at: float = 0.0
     listener: Callable[[Mapping[str, Any]], None] | None = None
@@ -82,6 +86,9 @@ class Runner:
 
         self.leases.hold(claim, end, claimed_at_us)
         try:
+            if claim.survivor:
+                log.info("run %d: killing what its lost attempt left", claim.run_id)
+                kill_survivors(*claim.survivor)
             with self._redis(spec):
                 ended = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
             return self._settle(claim, spec, ended, watch)
@@ -94,15 +101,17 @@ class Runner:
             job=claim.job,
             attempt=claim.attempt,
             fence=claim.fence,
-            owner=claim.owner,
             log=str(self.mill.log_path(f"{claim.run_id}.{claim.attempt}.log")),
             timeout_s=spec.timeout.total_seconds(),
+            claim=claim.__dict__,
             command=spec.command,
             shell=spec.shell,
             environment={**os.environ, **spec.environment, **variables(claim)} if spec.command else None,
             folder=str(self.mill.config.home / expand(spec.folder)),
             stdin=spec.stdin,
             echo=echo,
+            memory=spec.memory,
+            open_files=spec.open_files,
         )
 
     # -- while it runs
@@ -116,6 +125,8 @@ class Runner:
     def _hear(self, claim: Claim, watch: Watch, message: Mapping[str, Any]) -> None:
         if "reason" in message:
             watch.reason, watch.errors = storable(message["reason"]), tuple(message.get("errors", ()))
+        elif "report" in message:
+            watch.report = message["report"]
         elif "pid" in message:
             self._try(lambda: self.mill.ledger.place(claim, message["pid"], message["pid_start"]))
         elif time.monotonic() - watch.told_at >= PROGRESS_S:
@@ -160,8 +171,8 @@ class Runner:
 def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: int) -> Ending:
     """What an attempt that did not commit by itself came to, and whether another one follows."""
     report = {"peak_rss_mb": round(ended.peak_rss_mb, 1)}
-    if ended.cause == "exit" and ended.code == 0 and spec.command:
-        return Ending("succeeded", exit_code=0, report=report)
+    if ended.cause == "exit" and ended.code == 0 and (spec.command or watch.report is not None):
+        return Ending("succeeded", exit_code=0, report={**report, **(watch.report or {})})
     if watch.stopped == "cancelled":
         return Ending("cancelled", "cancelled by a person or a later run", ended.code, ended.signal, report=report)
     if ended.cause in ("orphaned", "cancel"):
@@ -201,6 +212,8 @@ def _lost(claim: Claim, spec: JobSpec, ended: Exit, why: str, now_us: int) -> En
 
 
 def _reason(spec: JobSpec, ended: Exit, watch: Watch) -> str:
+    if ended.cause == "memory" and spec.memory:
+        return f"held more than memory = {format_size(spec.memory)}"
     if ended.cause == "timeout":
         return f"timed out after {spec.timeout.total_seconds():g} s"
     if watch.reason:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from clockmill.executors import process_tree
+from clockmill.executors import limits, process_tree
 from clockmill.executors.log_file import LogFile
 from clockmill.executors.order import Cause, Exit, Order
 
@@ -47,6 +47,7 @@ class Keeper:
         self.kill_at: float | None = None
         self.status: int | None = None
         self.ended_at: float | None = None
+        self.watched_at = 0.0
         self.deadline = time.monotonic() + order.timeout_s
 
     def run(self, body: Callable[[Order], int]) -> None:
@@ -83,6 +84,7 @@ class Keeper:
             for fd, target in ((self._input(), 0), (into, 1), (into, 2)):
                 os.dup2(fd, target)
             os.close(output)
+            limits.apply(self.order)
             code = self._command() if self.order.command else self._function(body)
         finally:
             with contextlib.suppress(Exception):
@@ -138,24 +140,29 @@ class Keeper:
                     self._end("orphaned", at_once=True)
             self._reap()
             self._watch_time()
+            self._watch_memory()
             if self.ended_at is not None and time.monotonic() > self.ended_at + DRAIN_S:
                 break
 
     def _patience_ms(self) -> float:
         times = [self.deadline, self.kill_at, self.ended_at and self.ended_at + DRAIN_S]
         soonest = min(at for at in times if at is not None)
-        return max(0.0, min(soonest - time.monotonic(), 1.0)) * 1000 + 1
+        longest = limits.WATCH_S if self.order.memory else 1.0
+        return max(0.0, min(soonest - time.monotonic(), longest)) * 1000 + 1
 
     def _drain(self, output: int, log: LogFile) -> bool:
         data = os.read(output, READ_BYTES)
         log.write(data)
         return bool(data)
 
-    def _reap(self) -> None:
+    def _reap(self) -> bool:
+        """False when nothing is left to wait for: whatever the job started would be a child of this process."""
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
                 if found[0] == self.child:
                     self.status, self.ended_at = found[1], time.monotonic()
+            return True
+        return False
 
     def _watch_time(self) -> None:
         now = time.monotonic()
@@ -164,6 +171,12 @@ class Keeper:
         if self.kill_at is not None and now >= self.kill_at:
             self.kill_at = None
             process_tree.kill_descendants(os.getpid(), self._reap)
+
+    def _watch_memory(self) -> None:
+        if self.order.memory and self.cause == "exit" and time.monotonic() >= self.watched_at + limits.WATCH_S:
+            self.watched_at = time.monotonic()
+            if limits.exceeded(os.getpid(), self.order.memory):
+                self._end("memory", at_once=True)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if number != signal.SIGCHLD:
@@ -180,8 +193,9 @@ class Keeper:
     # -- the end
 
     def _finish(self) -> None:
-        process_tree.kill_descendants(os.getpid(), self._reap)
-        self._reap()
+        if self._reap() or not process_tree.ADOPTS:
+            process_tree.kill_descendants(os.getpid(), self._reap)
+            self._reap()
         status = self.status if self.status is not None else signal.SIGKILL
         ended = Exit(
             cause=self.cause,

@@ -2,29 +2,29 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-#: Messages of a running attempt: {"progress", "note"}, {"reason"}, {"pid", "pid_start"}.
+#: Messages of a running attempt: {"progress", "note"}, {"reason", "errors"}, {"report"}, {"pid", "pid_start"}.
 Tell = Callable[[Mapping[str, Any]], None]
 
 #: Runs one order in the job's own process; the exit code. `tell` reaches whoever ordered it.
 Body = Callable[["Order", Tell], int]
 
-Cause = Literal["exit", "timeout", "cancel", "orphaned"]
+Cause = Literal["exit", "timeout", "cancel", "orphaned", "memory"]
 
 
 @dataclass(frozen=True)
 class Order:
-    """One attempt to be run. `command` empty: the job's function."""
+    """One attempt to be run. `command` empty: the job's function, which is told its claim."""
 
     run_id: int
     job: str
     attempt: int
     fence: int
-    owner: str
     log: str
     timeout_s: float
+    claim: Mapping[str, Any] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     shell: bool = False
     environment: Mapping[str, str] | None = None
@@ -34,6 +34,9 @@ class Order:
     stdin: str = ""
     #: The log's lines are also written to standard error: a person is watching.
     echo: bool = False
+    #: Bytes that it may hold, and files that it may have open.
+    memory: int | None = None
+    open_files: int | None = None
 
     @property
     def key(self) -> str:

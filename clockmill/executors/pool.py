@@ -1,11 +1,21 @@
 """The executors of one process: each order goes to the one that its job names."""
 
 import threading
+from dataclasses import dataclass, field
 
 from clockmill.errors import ClockmillError
-from clockmill.executors.order import Body, Exit, Order, Tell
+from clockmill.executors.order import Body, Cause, Exit, Order, Tell
 from clockmill.executors.seed import Seed
 from clockmill.executors.warm_parent import WarmParent
+
+
+@dataclass
+class Watched:
+    """One attempt in a thread."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    cause: Cause = "exit"
+    code: int | None = None
 
 
 class Executors:
@@ -16,6 +26,8 @@ class Executors:
         self._warm = warm or WarmParent(body, apart=[seed.fileno()] if seed else [])
         self._body = body
         self._seed = seed
+        #: Attempts in threads, and whether each was asked to end.
+        self._threads: dict[str, Watched] = {}
 
     def renewed(self, body: Body, words: str) -> "Executors":
         """Executors with newly loaded code. These go on until they are closed, which does not end the new ones.
@@ -34,7 +46,10 @@ class Executors:
         return self._in_thread(order, tell) if executor == "thread" else self._warm.run(order, tell)
 
     def end(self, order: Order, at_once: bool) -> None:
-        """Asks that the order be ended. A thread cannot be: its run is fenced off instead."""
+        """Asks that the order be ended. A thread cannot be: it goes on unwatched, and its fence keeps it out."""
+        if watched := self._threads.get(order.key):
+            watched.cause = "cancel"
+            watched.done.set()
         self._warm.end(order.key, at_once)
 
     def alive(self) -> bool:
@@ -47,14 +62,13 @@ class Executors:
             self._seed.close()
 
     def _in_thread(self, order: Order, tell: Tell) -> Exit:
-        done: list[int] = []
+        watched = self._threads[order.key] = Watched()
 
         def work() -> None:
-            done.append(self._body(order, tell))
+            watched.code = self._body(order, tell)
+            watched.done.set()
 
-        thread = threading.Thread(target=work, name=f"run-{order.run_id}", daemon=True)
-        thread.start()
-        thread.join(order.timeout_s)
-        if thread.is_alive():
-            return Exit("timeout")
-        return Exit("exit", code=done[0] if done else 1)
+        threading.Thread(target=work, name=f"run-{order.run_id}", daemon=True).start()
+        in_time = watched.done.wait(order.timeout_s)
+        del self._threads[order.key]
+        return Exit(watched.cause, watched.code) if in_time else Exit("timeout")

@@ -191,3 +191,21 @@ def test_waits_double_and_are_spread_by_a_fifth():
 def test_the_wait_of_one_attempt_is_always_the_same():
     assert backoff(CLAIM, MILL, 1) == backoff(CLAIM, MILL, 1)
     assert backoff(CLAIM, MILL, 1) != backoff(replace(CLAIM, attempt=2), MILL, 1)
+
+
+# -- what an attempt came to
+
+
+def test_an_attempt_that_held_too_much_says_what_it_might():
+    spec = replace(MILL, memory=2**29)
+    ended = ending_of(CLAIM, spec, Exit("memory", signal=9), Watch(), NOON)
+    assert (ended.state, ended.reason) == ("failed", "held more than memory = 512M")
+
+
+def test_a_function_with_nothing_to_commit_has_succeeded_when_it_reported():
+    ended = ending_of(CLAIM, MILL, Exit("exit", 0, peak_rss_mb=9.0), Watch(report={"rows_in": 3}), NOON)
+    assert (ended.state, ended.report) == ("succeeded", {"peak_rss_mb": 9.0, "rows_in": 3})
+
+
+def test_a_function_that_left_without_a_word_has_failed():
+    assert ending_of(CLAIM, MILL, Exit("exit", 0), Watch(), NOON).state == "failed"
