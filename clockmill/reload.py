@@ -38,8 +38,8 @@ def refuse_fixed(old: Config, new: Config) -> None:
         before, after = old.table(table), new.table(table)
         for key in keys or {**before, **after}:
             if before.get(key) != after.get(key):
-                raise ConfigError(f"{new.where(f'{table}.{key}')}: [{table}] {key} cannot change while the scheduler "
-                                  "runs; restart it")  # fmt: skip
+                file = new.file or "defaults"
+                raise ConfigError(f"{file}: [{table}] {key} cannot change while the scheduler runs; restart it")
 
 
 def difference(old: Registry, new: Registry) -> Iterator[str]:
