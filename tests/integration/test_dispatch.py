@@ -1,0 +1,110 @@
+"""The daemon's hands: who is claimed, who waits, and what happens when nothing can be started."""
+
+import threading
+
+import pytest
+
+from clockmill import config
+from clockmill.doors import manual_run
+from clockmill.errors import ClockmillError
+from clockmill.executors import Exit
+from clockmill.mill import Mill
+from scheduler import Scheduler
+
+
+class Hands:
+    """Executors that do nothing until they are let go; `begun` says which jobs they were given."""
+
+    def __init__(self):
+        self.begun, self.go, self.living = [], threading.Event(), True
+
+    def run(self, executor, order, tell):
+        self.begun.append(order.job)
+        self.go.wait(20)
+        return Exit("exit", code=0)
+
+    def end(self, order, at_once):
+        self.go.set()
+
+    def alive(self):
+        return self.living
+
+    def close(self):
+        self.go.set()
+
+
+@pytest.fixture
+def mill(database_url, tmp_path):
+    jobs = {
+        "queues": {"command": ["true"], "overlap": "queue_all", "priority": 5},
+        "free": {"command": ["true"], "overlap": "allow"},
+    }
+    tables = {"database": {"url": database_url}, "redis": {"url": "none"}, "jobs": jobs}
+    held = Mill(config.merge(tmp_path, None, tables, {}))
+    yield held
+    held.engine.dispose()
+
+
+@pytest.fixture
+def hands():
+    held = Hands()
+    yield held
+    held.go.set()
+
+
+@pytest.fixture
+def scheduler(mill, hands):
+    held = Scheduler(mill, hands, workers=2)
+    yield held
+    hands.go.set()
+    held.pool.shutdown(wait=True)
+
+
+def ask(mill, name, times=1):
+    spec = mill.registry.get(name)
+    for _ in range(times):
+        manual_run(mill, spec, {}, forced=False, now=mill.now(), reserved=False)
+
+
+def eventually_begun(hands, names):
+    for _ in range(1000):
+        if sorted(hands.begun) == names:
+            return True
+        threading.Event().wait(0.01)
+    return False
+
+
+def test_runs_that_wait_for_one_of_their_job_hide_no_other_job(mill, hands, scheduler):
+    ask(mill, "queues", times=20)
+    ask(mill, "free")
+    scheduler.dispatch()
+    assert eventually_begun(hands, ["free", "queues"])
+
+
+def test_no_more_runs_begin_than_there_are_workers(mill, hands, scheduler):
+    ask(mill, "free", times=5)
+    scheduler.dispatch()
+    scheduler.dispatch()
+    assert eventually_begun(hands, ["free", "free"])
+    assert scheduler.busy == 2
+
+
+def test_a_worker_that_is_free_again_takes_the_next_run(mill, hands, scheduler):
+    ask(mill, "queues", times=3)
+    hands.go.set()
+    scheduler.dispatch()
+    assert eventually_begun(hands, ["queues"] * 3)
+
+
+def test_without_a_warm_parent_no_run_is_spent(mill, hands, scheduler):
+    ask(mill, "free")
+    hands.living = False
+    scheduler.dispatch()
+    assert [run.state for run in mill.ledger.runs()] == ["queued"]
+    assert hands.begun == []
+
+
+def test_a_scheduler_whose_warm_parent_was_killed_stops_and_says_so(hands, scheduler):
+    hands.living = False
+    with pytest.raises(ClockmillError, match="the process that starts jobs was killed"):
+        scheduler.run()
