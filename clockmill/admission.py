@@ -32,16 +32,18 @@ class Admission:
         self.now = now
         self.known = {row.name: row for row in mill.ledger.cursors()}
         self.listed: dict[str, Listed | None] = {}
-        fresh = [spec for spec in specs if spec.name not in self.known and not spec.after and self._read(spec)]
+        fresh = [spec for spec in specs if spec.name not in self.known and not spec.after]
         for part in parts(fresh, AT_ONCE):
-            mill.ledger.introduce([(spec.name, *specification(spec)) for spec in part], micros(now))
+            mill.ledger.introduce([row for spec in part if (row := self._read(spec))], micros(now))
 
-    def _read(self, spec: JobSpec) -> bool:
+    def _read(self, spec: JobSpec) -> tuple[str, str, str] | None:
+        """What the ledger keeps of the job; None for one that cannot be read."""
         with suppress(ClockmillError):
             schedule = self.mill.schedule(spec)
-            self.listed[spec.name] = Listed(spec, schedule, specification(spec)[1]) if schedule else None
-            return True
-        return False
+            text, digest = specification(spec)
+            self.listed[spec.name] = Listed(spec, schedule, digest) if schedule else None
+            return spec.name, text, digest
+        return None
 
     def admit(self, spec: JobSpec) -> tuple[Listed | None, datetime]:
         """What the agenda keeps of the job (None: it has no schedule), and from where its slots count.

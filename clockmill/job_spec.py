@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 from clockmill.durations import parse_duration
@@ -29,6 +30,9 @@ LEAST_MEMORY, LEAST_FILES = 2**24, 16
 #: A longer value of a parameter stands in an order key as its hash: databases index 191 characters.
 LONGEST_KEY = 100
 
+#: Shared, because there may be very many jobs and most have neither.
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 KIND_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 #: Takes a clockmill.context.Context, which is built from specifications and so stands above them.
@@ -47,7 +51,7 @@ class JobSpec:
     shell: bool = False
     #: What a command reads, the variables it gets beside clockmill's own, and where it starts ("": CLOCKMILL_HOME).
     stdin: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     folder: str = ""
     #: Crontab expressions whose slots are united; empty: the job runs only when asked.
     schedule: tuple[str, ...] = ()
@@ -92,9 +96,9 @@ class JobSpec:
     keep_for: timedelta = timedelta(days=90)
     keep_runs: int = 10_000
     keep_log_mb: int = 200
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     #: The values a parameter may have, where only some make sense.
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NOTHING)
     outputs: tuple[OutputSpec, ...] = ()
     #: Where the job was found: a module, a file or the configuration.
     origin: str = ""
@@ -169,7 +173,7 @@ class JobSpec:
             "shell": self.shell,
             "stdin": self.stdin,
             # Passwords stand here: the ledger shows that they changed, not what they are.
-            "environment": sha256(json.dumps(dict(self.environment), sort_keys=True).encode()).hexdigest(),
+            "environment": _hash(self.environment) if self.environment else "",
             "folder": self.folder,
             "params": dict(self.params),
         }
@@ -214,6 +218,10 @@ class JobSpec:
             return kind(text) if kind in (int, float) else text
         except ValueError:
             return text
+
+
+def _hash(table: Mapping[str, str]) -> str:
+    return sha256(json.dumps(dict(table), sort_keys=True).encode()).hexdigest()
 
 
 def _duration(value: Any) -> timedelta:

@@ -20,6 +20,7 @@ _LAST_YEAR = 9999
 _FIRST_YEAR = 1970
 _CALENDAR_CYCLE = 400  # years after which the Gregorian calendar repeats itself, weekdays included
 _NONE = 255
+_EVERY_DAY = tuple((2 << 28 + shape // 7) - 2 for shape in range(28))
 
 
 class Positions:
@@ -54,7 +55,7 @@ class Pattern:
         self.months = positions(months, 1, 12)
         self.days = days
         self.years = years
-        self.every_day = not years and self.months.full and all(m == (2 << 28 + s // 7) - 2 for s, m in enumerate(days))
+        self.every_day = not years and self.months.full and days == _EVERY_DAY
         self.first = self.hours.first * 3600 + self.minutes.first * 60 + self.seconds.first
         self.last = self.hours.last * 3600 + self.minutes.last * 60 + self.seconds.last
 
