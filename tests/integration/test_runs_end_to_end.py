@@ -155,7 +155,7 @@ def test_a_failed_attempt_is_followed_by_another(runner):
     assert (row.state, row.attempt) == ("succeeded", 2)
     first, second = runner.mill.ledger.attempts(row.run_id)
     assert (first.state, second.state) == ("failed", "succeeded")
-    assert second.started_us - first.ended_us >= 50_000
+    assert second.started_us - first.ended_us >= 40_000  # 50 ms, a fifth less at most
     assert "Traceback" in log_of(runner, row)
 
 
