@@ -3,9 +3,10 @@
 What can be done for one job only is in `clockmill.doors`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from clockmill.agenda import Listed
@@ -65,23 +66,24 @@ class Admission:
 def advance_all(mill: Mill, jobs: Sequence[Listed], now: datetime, leapt: Leap | None) -> None:
     """Records every slot of these jobs up to now. Raises StoreError; then some are recorded and some are not."""
     for part in parts(jobs, AT_ONCE):
-        rows = mill.ledger.named([job.spec.name for job in part])
-        moves = {job.spec.name: move for job in part if (move := _single(job, rows.get(job.spec.name), now, leapt))}
-        moved = dict(zip(moves, mill.ledger.advance_all(list(moves.values()), micros(now)), strict=True))
+        listed = {job.spec.name: job for job in part if not job.spec.after}
+        one = partial(_single, listed, now, leapt)
+        moved = mill.ledger.advance_all(list(listed), one, micros(now)) if listed else set()
         for job in part:
-            if not moved.get(job.spec.name):
+            if job.spec.name not in moved:
                 advance(mill, job.spec, job.schedule, now, leapt=leapt)
 
 
-def _single(job: Listed, row: Record | None, now: datetime, leapt: Leap | None) -> Move | None:
-    """The one slot that has come; None where there are more, or where other jobs or rows have a say in it."""
-    if row is None or row.spec_hash != job.digest or job.spec.after:
+def _single(jobs: Mapping[str, Listed], now: datetime, leapt: Leap | None, row: Record) -> Move | None:
+    """The one slot of the job that has come; None where there are more, or rows that have a say in it."""
+    job = jobs[row.name]
+    if row.spec_hash != job.digest:
         return None
     cursor, paused = instant(row.cursor_us), row.state == "paused"
     steps = plan(job.spec, job.schedule, cursor, now, paused=paused, trigger="schedule", leapt=leapt)
     if len(steps.rows) != 1 or steps.rows[0].slot_count > 1:
         return None
-    return Move(job.spec.name, job.digest, row.cursor_us, micros(steps.cursor), steps.rows[0])
+    return Move(steps.rows[0], micros(steps.cursor))
 
 
 def parts(things: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -50,12 +50,6 @@ class Ledger:
         with transactions.read(self.engine) as connection:
             return connection.execute(sql.CURSORS.where(jobs.c.name > after).limit(limit)).all()
 
-    def named(self, names: Sequence[str]) -> dict[str, Record]:
-        """The rows of these jobs, by name."""
-        with transactions.read(self.engine) as connection:
-            rows = connection.execute(sql.CURSORS.where(jobs.c.name.in_(names))).all()
-        return {row.name: row for row in rows}
-
     def introduce(self, specifications: Sequence[tuple[str, str, str]], now_us: int) -> None:
         """Makes jobs known that nobody knew, all in one transaction: (name, specification, hash). Others stay as they
         are. Their slots count from now."""
@@ -164,28 +158,24 @@ class Ledger:
         reach("after-materialise")
         return moved
 
-    def advance_all(self, moves: Sequence[Move], now_us: int) -> list[bool]:
-        """Moves the cursors of several jobs over one slot each, in one transaction. For each False, and nothing of it
-        written, when another process moved it or the job has another specification.
+    def advance_all(self, names: Sequence[str], move: Callable[[Record], Move | None], now_us: int) -> set[str]:
+        """Moves the cursors of several jobs over one slot each, in one transaction; the names of those that moved.
 
-        A slot that has its row already keeps it: then only the cursor moves.
+        `move`: what becomes of a job, given its (name, spec_hash, state, cursor_us); None: nothing, here. A slot that
+        has its row already keeps it, and only the cursor moves.
         """
 
-        def work(connection: Connection) -> list[bool]:
-            held = {row.name: row for row in connection.execute(sql.LOCK_NAMED, {"names": [m.job for m in moves]})}
-            stands = [m.job in held and (held[m.job].cursor_us, held[m.job].spec_hash) == (m.old_us, m.spec_hash)
-                      for m in moves]  # fmt: skip
-            made = [move for move, good in zip(moves, stands, strict=True) if good]
-            if made:
-                rows = [self._values(connection, move.job, move.row, None, now_us) for move in made]
+        def work(connection: Connection) -> set[str]:
+            held = connection.execute(sql.LOCK_CURSORS, {"names": names}).all()
+            moves = [(row, step) for row in held if (step := move(row))]
+            if moves:
+                rows = [self._values(connection, row.name, step.row, None, now_us) for row, step in moves]
                 connection.execute(sql.insert_ignore(connection, runs), rows)
-                cursors = [{"job": move.job, "old": move.old_us, "new": move.new_us} for move in made]
+                cursors = [{"job": row.name, "old": row.cursor_us, "new": step.cursor_us} for row, step in moves]
                 connection.execute(sql.MOVE_CURSOR, cursors)
             reach("materialised")
-            return stands
+            return {row.name for row, _ in moves}
 
-        if not moves:
-            return []
         reach("before-materialise")
         moved = transactions.in_write(self.engine, work)
         reach("after-materialise")

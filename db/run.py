@@ -40,11 +40,8 @@ class NewRun:
 class Move:
     """One slot of a job that has come, and the cursor that passes it."""
 
-    job: str
-    spec_hash: str
-    old_us: int
-    new_us: int
     row: NewRun
+    cursor_us: int
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,9 @@ LOCK_RUNS = (
     RUN.where(runs.c.run_id.in_(bindparam("asked", expanding=True))).order_by(runs.c.run_id).with_for_update(of=runs)
 )
 
-#: The same for jobs that are named.
-LOCK_NAMED = (
-    select(jobs).where(jobs.c.name.in_(bindparam("names", expanding=True))).order_by(jobs.c.name).with_for_update()
-)
-
 #: What a scheduler compares with its own jobs; specifications are long, and there may be very many.
 CURSORS = select(jobs.c.name, jobs.c.spec_hash, jobs.c.state, jobs.c.cursor_us).order_by(jobs.c.name)
+LOCK_CURSORS = CURSORS.where(jobs.c.name.in_(bindparam("names", expanding=True))).with_for_update()
 
 #: The run of a slot, whoever made it.
 RUN_OF_KEY = select(runs).where(runs.c.job == bindparam("job"), runs.c.slot_key == bindparam("key"))
