@@ -244,16 +244,20 @@ def test_a_run_that_another_process_took_over_is_killed_and_fenced(runner, make_
 
 def test_an_ending_waits_for_a_database_that_is_away(runner, monkeypatch):
     monkeypatch.setattr("clockmill.runner.PERSIST_S", 0.01)
-    finish, refused = runner.mill.ledger.finish, []
+    row, spec = ask(runner, "refuse")
+    refused = []
 
-    def away(*arguments):
-        if len(refused) < 3:
+    def away(write):
+        def refuse_thrice(*arguments):
+            if len(refused) == 3:
+                return write(*arguments)
             refused.append(1)
             raise DatabaseUnavailable("gone")
-        finish(*arguments)
 
-    row, spec = ask(runner, "refuse")
-    monkeypatch.setattr(runner.mill.ledger, "finish", away)
+        return refuse_thrice
+
+    for name in ("finish", "finish_all"):
+        monkeypatch.setattr(runner.mill.ledger, name, away(getattr(runner.mill.ledger, name)))
     assert doors.stay(runner, row, spec).run.state == "failed"
     assert len(refused) == 3
 
