@@ -12,6 +12,7 @@ The keys, each under `cm:{ns}:` with the namespace in place of {ns}, without bra
         batches                                                  grows with each batch; smaller after a restart
                                                                  from an old snapshot or a failover to a late replica
     tmp:<output>:<id>   values on their way, a set or hash while it grows: gone in a moment, after an hour at most
+    tmp:<output>:turn   whose turn it is to write: kept for TURN_S after the last batch
 
 No current key has a time to live, none is deleted to be written again: an entity changes from one whole value to the
 next. Every batch is one run of mirror.lua, which compares target, lineage and batches in the same breath as it writes.
@@ -27,6 +28,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -47,12 +49,16 @@ PIPELINED = 4
 #: What is put down for the script to take up is gone after so many seconds, if the script may not.
 PASSED_S = 60
 LONGEST_ID = 512
+#: A writer that is silent for so long has lost its turn: it died, or it reads very much at once.
+TURN_S = 5.0
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 #: Prefixes that are not an output's to use.
 RESERVED = ("meta", "tmp")
 
+#: Keeps a turn for so many milliseconds, or ends it, if it is still that of this token.
+TURN = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0"
 SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -98,6 +104,24 @@ class Mirror:
         self._client = client
         self._root = f"cm:{_checked(namespace, 'the namespace')}:"
         self._begun: dict[str, tuple[str, int]] = {}
+        self._turns: dict[str, str] = {}
+
+    @contextmanager
+    def turn(self, output: str) -> Iterator[bool]:
+        """Within it other writers stand back; False while one of them has it. A courtesy: nothing's safety needs it."""
+        key, token = self._turn(output), secrets.token_hex(8)
+        with translated(self._client):
+            mine = bool(self._client.set(key, token, nx=True, px=int(TURN_S * 1000)))
+        if not mine:
+            yield False
+            return
+        self._turns[output] = token
+        try:
+            yield True
+        finally:
+            del self._turns[output]
+            with translated(self._client):
+                self._client.eval(TURN, 1, key, token, 0)
 
     def begin(self, output: str, version: int) -> int | None:
         """Raises the output's target to `version`; what Redis holds completely, None when everything must be written.
@@ -271,6 +295,8 @@ class Mirror:
         with translated(self._client):
             pipe = self._client.pipeline(transaction=False)
             pipe.script_load(SCRIPT)  # a server that restarted has forgotten it
+            if output in self._turns:
+                pipe.eval(TURN, 1, self._turn(output), self._turns[output], int(TURN_S * 1000))
             for act, keys, words, _, passed in batches:
                 if passed:
                     pipe.set(keys[0], passed, ex=PASSED_S)
@@ -298,6 +324,9 @@ class Mirror:
 
     def _meta(self, output: str) -> str:
         return f"{self._root}meta:{_checked(output, 'the output')}"
+
+    def _turn(self, output: str) -> str:
+        return f"{self._root}tmp:{_checked(output, 'the output')}:turn"
 
     def _growing(self, output: str) -> bytes:
         return f"{self._root}tmp:{output}:{secrets.token_hex(8)}".encode()

@@ -1,6 +1,7 @@
 """From committed SQL to Redis: what the mirror holds of an output is made from the rows that readers of SQL see."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from db import outputs
 from db.columns import Columns, length, take
 from db.errors import Lost, Superseded
 from db.failpoint import reach
-from db.mirror import Mirror
+from db.mirror import TURN_S, Mirror
 from db.output_spec import OutputSpec
 from db.tables import Record
 
@@ -25,13 +26,38 @@ TRIES = 3
 def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False) -> int:
     """Brings Redis to the current version of an output; how many entities were written.
 
-    Only what changed since the version that Redis holds is written, everything after a flush or with `whole`. When a
-    newer version overtakes this one there is nothing left to do. Raises RedisUnavailable.
+    Only what changed since the version that Redis holds is written, everything after a flush or with `whole`. One
+    process at a time does it: were each to give way to the next, an output that is published faster than it is written
+    would never be whole. Whoever finds another at it leaves its version to that one, which looks again before it goes;
+    with `whole` it waits. Raises RedisUnavailable.
     """
+    spec, row = outputs.find(engine, name)
+    if not spec.redis or not row.version:
+        return 0
+    until = time.monotonic() + (2 * TURN_S if whole else 0)
+    done = 0
+    for _ in range(TRIES):
+        while not (written := _in_turn(engine, mirror, name, whole)):
+            if time.monotonic() >= until:
+                return done
+            time.sleep(0.1)
+        done += sum(written)
+        if mirror.version(name) == outputs.find(engine, name)[1].version:
+            break
+        whole = False
+    return done
+
+
+def _in_turn(engine: Engine, mirror: Mirror, name: str, whole: bool) -> list[int]:
+    """How many entities were written, if it was this process's turn."""
+    with mirror.turn(name) as mine:
+        return [_bring(engine, mirror, name, whole)] if mine else []
+
+
+def _bring(engine: Engine, mirror: Mirror, name: str, whole: bool) -> int:
+    """When a newer version overtakes this one there is nothing left to do."""
     for _ in range(TRIES):
         spec, row = outputs.find(engine, name)
-        if not spec.redis or not row.version:
-            return 0
         try:
             return _mirror(engine, mirror, spec, row, whole)
         except Superseded:

@@ -293,3 +293,25 @@ def test_housekeeping_survives_a_redis_that_is_down(make_mill, caplog):
     assert len([record for record in caplog.records if "Redis" in record.message]) == 1
     with mill.engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM grain_current")).scalar() == 1
+
+
+def test_a_version_that_comes_while_another_is_written_is_left_to_its_writer(database, mirror, client):
+    published(database, FRIENDS, [(1, 2)])
+    with Mirror(client, "app").turn("friends"):
+        assert mirror_output(database, mirror, "friends") == 0
+    assert mirror_output(database, mirror, "friends") == 1
+
+
+def test_a_writer_looks_for_newer_versions_before_it_goes(database, mirror, monkeypatch):
+    published(database, FRIENDS, [(1, 2)])
+    bring = publish._bring
+
+    def bring_while_another_publishes(*arguments):
+        written = bring(*arguments)
+        if mirror.version("friends") == 1:
+            published(database, FRIENDS, [(1, 2), (3, 4)])
+        return written
+
+    monkeypatch.setattr(publish, "_bring", bring_while_another_publishes)
+    mirror_output(database, mirror, "friends")
+    assert mirror.version("friends") == 2
