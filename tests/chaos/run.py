@@ -1,6 +1,6 @@
 """Plays the scenarios and prints what they came to.
 
-    python tests/chaos/run.py [--profile short|long] [--only NAME]... [--database sqlite|postgresql|mariadb]... [--json FILE]
+    python tests/chaos/run.py [--profile short|long] [--only NAME]... [--database KIND]... [--json FILE]
 
 Exit code 1 when a promise was broken. The numbers of the last long run are in docs/reliability.md.
 """
@@ -16,7 +16,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import faults
+import ill_jobs
 import kills
+import outages
+import redis_faults
+import same_second
+import stops
 from world import KINDS
 
 Scenario = Callable[[str], dict[str, Any]]
@@ -25,6 +31,17 @@ Scenario = Callable[[str], dict[str, Any]]
 SCENARIOS: dict[str, tuple[tuple[str, ...], Scenario, Scenario]] = {
     "kill": (KINDS, partial(kills.at_random, kills=20), partial(kills.at_random, kills=300)),
     "points": (KINDS, partial(kills.at_points, rounds=1), partial(kills.at_points, rounds=5)),
+    "commit": (KINDS, partial(faults.at_commit, jobs=20, slots=2), partial(faults.at_commit, jobs=100, slots=5)),
+    "stop": (KINDS, partial(stops.longer_than_the_lease, stops=3), partial(stops.longer_than_the_lease, stops=40)),
+    "ill": (
+        ("sqlite",),
+        partial(ill_jobs.beside, rounds=1, printed=200_000_000),
+        partial(ill_jobs.beside, rounds=3, printed=10_000_000_000),
+    ),
+    "same-second": (KINDS[:2], partial(same_second.rounds, count=2), partial(same_second.rounds, count=100)),
+    "restart": (("postgresql",), partial(outages.restarts, count=2), partial(outages.restarts, count=10)),
+    "redis": (("sqlite",), partial(redis_faults.faults, each=2), partial(redis_faults.faults, each=20)),
+    "frozen": (("postgresql",), partial(outages.frozen, count=1), partial(outages.frozen, count=5)),
 }
 
 

@@ -22,7 +22,8 @@ from sqlalchemy.engine import make_url
 T = TypeVar("T")
 
 CHECKOUT = Path(__file__).parents[2]
-JOBS = Path(__file__).parent / "jobs"
+HERE = Path(__file__).parent
+JOBS = HERE / "jobs"
 SERVERS = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1/test",
     "mariadb": "mysql+pymysql://root@127.0.0.1/test",
@@ -33,9 +34,9 @@ BUILT_IN = ("counters", "news", "recommendations", "similarity", "weather")
 LEASE_S = 6
 
 
-def command() -> list[str]:
+def _command(program: list[str] | None = None) -> list[str]:
     """The command line of this checkout, whatever else is installed."""
-    return [sys.executable, "-c", "from clockmill.cli import main; main()"]
+    return [sys.executable, *(program or ["-c", "from clockmill.cli import main; main()"])]
 
 
 def processes_below(root: int) -> list[int]:
@@ -85,11 +86,11 @@ def percentile(values: list[float], share: float) -> float:
 class Daemon:
     """One `clockmill scheduler`."""
 
-    def __init__(self, world: "World", environment: dict[str, str], words: tuple[str, ...] = ()) -> None:
+    def __init__(self, world: "World", environment: dict[str, str], program: list[str] | None = None) -> None:
         self.log = world.folder / f"daemon-{uuid.uuid4().hex[:8]}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command(), "scheduler", "--workers", str(world.workers), *words],
+                [*_command(program), "scheduler", "--workers", str(world.workers)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -131,6 +132,7 @@ class World:
         jobs: Path | None = JOBS,
         url: str | None = None,
         folder: Path | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.kind, self.workers, self.lease_s = kind, workers, lease_s
         self.folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
@@ -148,6 +150,7 @@ class World:
             "NUMBA_CACHE_DIR": str(self.folder),
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONUNBUFFERED": "1",
+            **(environment or {}),
         }
         off = "".join(f"[jobs.{name}]\nenabled = false\n" for name in BUILT_IN)
         folders = f"job_folders = [{json.dumps(str(jobs))}]" if jobs else ""
@@ -197,7 +200,7 @@ class World:
 
     def run(self, *words: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command(), *words],
+            [*_command(), *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -207,8 +210,10 @@ class World:
             check=False,
         )
 
-    def start(self, count: int = 1, wait: bool = True, **environment: str) -> list[Daemon]:
-        started = [Daemon(self, environment) for _ in range(count)]
+    def start(
+        self, count: int = 1, wait: bool = True, program: list[str] | None = None, **environment: str
+    ) -> list[Daemon]:
+        started = [Daemon(self, environment, program) for _ in range(count)]
         self.daemons += started
         for daemon in started if wait else ():
             wait_until(lambda d=daemon: d.ready() or not d.alive(), "the daemon's start", 60)
@@ -218,6 +223,11 @@ class World:
         """Another daemon in the place of a dead one."""
         self.daemons.remove(daemon)
         return self.start(wait=False, **environment)[0]
+
+    def wait_for_slots(self, count: int, timeout: float) -> None:
+        """Until so many slots are recorded."""
+        recorded = "SELECT count(*) FROM runs WHERE slot_us IS NOT NULL"
+        wait_until(lambda: [row[0] >= count for row in self.query(recorded)] == [True], f"{count} slots", timeout)
 
     def leave(self) -> None:
         """Every daemon is told to leave, and does."""

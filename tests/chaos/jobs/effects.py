@@ -1,4 +1,4 @@
-"""Jobs that leave two traces: rows of an output, committed with the run, and lines in a log that nobody can take back."""
+"""Jobs that leave two traces: rows of an output, committed with the run, and lines in a log."""
 
 import json
 import os
