@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text, update
@@ -515,7 +516,7 @@ def test_a_lost_commit_that_did_not_stand_is_fenced_when_another_took_over(ledge
         expire(ledger, claimed.run_id)
         claim(other, claimed.run_id)
 
-    monkeypatch.setattr("db.engine.time.sleep", take_over)
+    monkeypatch.setattr("db.engine.time", SimpleNamespace(sleep=take_over))
     with pytest.raises(Fenced):
         ledger.finish(claimed, DONE, NOON, effect_of(claimed))
     assert effects(ledger) == []
