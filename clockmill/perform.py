@@ -95,7 +95,8 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
 def _mirror(mill: Mill, context: Context) -> None:
     mirror, reason = mill.mirror_or_reason()
     if mirror is None:
-        context.log(f"Redis is not written: {reason}")
+        if mill.config.table("redis")["url"] != "none":
+            context.log(f"Redis is not written: {reason}")
         return
     try:
         for name in make_up(mill.engine, mirror):

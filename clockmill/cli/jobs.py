@@ -114,7 +114,7 @@ def show_job(job: str, as_json: bool) -> None:
 
 @jobs_command.command("next", epilog="Example: clockmill jobs next recommendations -n 3")
 @click.argument("job")
-@click.option("-n", "count", type=click.IntRange(1, 10_000), default=5, show_default=True)
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=5, show_default=True, help="So many.")
 @click.option("--from", "start", metavar="TIME", help="Instead of now.")
 @json_option
 def next_slots(job: str, count: int, start: str | None, as_json: bool) -> None:

@@ -11,11 +11,23 @@ from clockmill.schedule import Schedule, local_timezone, parse
 
 @click.command("next", epilog='Example: clockmill next "30 2 * * *" -n 3 --tz Europe/Berlin --from 2026-03-28T00:00')
 @click.argument("expr")
-@click.option("-n", "count", type=click.IntRange(1, 10_000), default=5, show_default=True)
+@click.option("-n", "count", type=click.IntRange(1, 10_000), default=5, show_default=True, help="So many.")
 @click.option("--from", "start", metavar="TIME", help="Instead of now.")
 @click.option("--tz", metavar="ZONE", help="IANA zone; by default the system's.")
-@click.option("--dst-gap", type=click.Choice(["run", "skip"]), default="run", show_default=True)
-@click.option("--dst-overlap", type=click.Choice(["first", "last", "both"]), default="first", show_default=True)
+@click.option(
+    "--dst-gap",
+    type=click.Choice(["run", "skip"]),
+    default="run",
+    show_default=True,
+    help="A fixed time that the clock jumps over.",
+)
+@click.option(
+    "--dst-overlap",
+    type=click.Choice(["first", "last", "both"]),
+    default="first",
+    show_default=True,
+    help="A fixed time that comes twice.",
+)
 @json_option
 def next_command(
     expr: str, count: int, start: str | None, tz: str | None, dst_gap: str, dst_overlap: str, as_json: bool

@@ -45,7 +45,7 @@ def check(as_json: bool) -> None:
 
 @sources_command.command("preview", epilog="Example: clockmill sources preview ratings")
 @click.argument("source")
-@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option("-n", "count", type=click.IntRange(1, 1000), default=10, show_default=True, help="So many rows.")
 @json_option
 def preview(source: str, count: int, as_json: bool) -> None:
     """The first rows of SOURCE in canonical columns."""

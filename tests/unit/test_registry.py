@@ -140,3 +140,8 @@ def test_a_command_is_a_list_of_texts(found, command):
 def test_a_shell_command_is_one_text(found):
     with pytest.raises(ConfigError, match="expected one string"):
         found({"export": {"command": ["a"], "shell": True}})
+
+
+def test_a_command_cannot_take_the_name_of_a_declared_job(tmp_path):
+    with pytest.raises(ConfigError, match=r"\[jobs.counters\] command: jobs.counters declares a job of that name"):
+        discover(merge(tmp_path, None, {"jobs": {"counters": {"command": ["true"]}}}, {}))
