@@ -4,9 +4,7 @@ import logging
 import queue
 import signal
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,10 +27,10 @@ from clockmill.mill import Mill
 from clockmill.perform import body_of, executors_of
 from clockmill.reload import difference, reloaded
 from clockmill.runner import Runner
-from clockmill.slots import instant, micros
+from clockmill.slots import instant
+from clockmill.workers import Workers
 from db.errors import StoreError
 from db.lease_clock import boot_micros
-from db.run import Claim, Verdict
 
 #: How often the ledger is searched for due runs that no slot of this process announced: retries, orphans, other doors.
 POLL_S = 1
@@ -42,8 +40,6 @@ HOUSE_S = 3
 ALIVE_S = 30
 #: How long running jobs may go on after SIGTERM; then they are ended and handed back to the ledger.
 DRAIN_S = 30
-#: Reading a few more runs than workers are free: others may be claiming at the same time.
-LOOK_AHEAD = 4
 #: So many cursors are looked at in one poll, in turn: its cost must not grow with the number of jobs.
 AUDITED = 500
 #: The timer wakes up for slots once in a while even if there is none.
@@ -71,8 +67,7 @@ class Scheduler:
 
     def __init__(self, mill: Mill, executors: Executors, workers: int) -> None:
         self.mill = mill
-        self.workers = workers
-        self.runner = Runner(mill, executors)
+        self.workers = Workers(Runner(mill, executors), workers)
         self.keeper = House(mill)
         self.health = Health(mill.config.var / "status", mill.host, mill.now())
         self.clock = ClockWatch(mill.now(), boot_micros())
@@ -82,11 +77,6 @@ class Scheduler:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone=UTC,
         )
-        self.pool = ThreadPoolExecutor(max(1, workers), thread_name_prefix="worker")
-        #: Runs in progress: of all runners (a reload makes a new one), and of each.
-        self.busy = 0
-        self.busy_of: Counter[Runner] = Counter()
-        self.lock = threading.Lock()
         self.signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.stopping = threading.Event()
         #: Jobs that the ledger does not know yet, because the database was away.
@@ -114,8 +104,8 @@ class Scheduler:
 
     def watch(self) -> None:
         """What the timer cannot see, because it may stand still itself."""
-        self.health.report(self.now(), jobs=len(self.agenda), workers=self.workers, busy=self.busy)
-        if not self.runner.executors.alive():
+        self.health.report(self.now(), jobs=len(self.agenda), workers=self.workers.size, busy=self.workers.busy)
+        if not self.workers.runner.executors.alive():
             self.stop()
             raise ClockmillError("the process that starts jobs was killed; start the scheduler again")
 
@@ -125,24 +115,24 @@ class Scheduler:
         self.timer.add_job(self.poll, IntervalTrigger(seconds=POLL_S), id="poll")
         self.timer.add_job(self.house, IntervalTrigger(seconds=HOUSE_S), id="house", next_run_time=self.mill.now())
         self.timer.start()
-        log.info("scheduling %d jobs with %d workers", len(self.agenda), self.workers)
+        log.info("scheduling %d jobs with %d workers", len(self.agenda), self.workers.size)
 
     def stop(self) -> None:
         """No new runs; running ones end by themselves within DRAIN_S, or are ended and left to another daemon."""
         self.stopping.set()
-        log.info("stopping: %d runs in progress", self.busy)
+        log.info("stopping: %d runs in progress", self.workers.busy)
         self.health.close()
         self.timer.shutdown(wait=True)
-        patience = threading.Timer(DRAIN_S, self.runner.leases.stop_all, ("the scheduler stopped", True))
+        patience = threading.Timer(DRAIN_S, self.workers.runner.leases.stop_all, ("the scheduler stopped", True))
         patience.start()
-        self.pool.shutdown(wait=True)
+        self.workers.close()
         patience.cancel()
         self._survive("giving back the lease", self.mill.ledger.release, SCHEDULERS + self.mill.owner)
-        self.runner.executors.close()
+        self.workers.runner.executors.close()
 
     def reload(self) -> None:
         """Goes over to the configuration as it is now; one that is wrong leaves the last good one running."""
-        old, runner = self.mill, self.runner
+        old, runner = self.mill, self.workers.runner
         try:
             fresh = reloaded(old)
             executors = runner.executors.renewed(body_of(fresh), str(fresh.config.file or ""))
@@ -152,12 +142,8 @@ class Scheduler:
         changes = list(difference(old.registry, fresh.registry))
         for change in changes:
             log.info("reload: %s", change)
-        with self.lock:
-            self.mill = self.keeper.mill = fresh
-            self.runner = Runner(fresh, executors, runner.leases)
-            idle = not self.busy_of[runner]
-        if idle:
-            runner.executors.close()
+        self.mill = self.keeper.mill = fresh
+        self.workers.renew(Runner(fresh, executors, runner.leases))
         for name in set(old.registry.jobs) - set(fresh.registry.jobs):
             self.agenda.drop(name)
         self.reloads += 1
@@ -247,54 +233,9 @@ class Scheduler:
         self.health.beat(self.mill.now())
 
     def dispatch(self) -> None:
-        """Claims due runs for the workers that are free."""
-        if self.workers and not self.stopping.is_set():
-            self._survive("dispatch", self._dispatch)
-
-    def _dispatch(self) -> None:
-        with self.lock:
-            jobs = self.mill.registry.jobs
-            hidden: set[str] = set()
-            while self.busy < self.workers and self.runner.executors.alive():
-                free = self.workers - self.busy
-                found = self.mill.ledger.claimable(micros(self.mill.now()), free + LOOK_AHEAD, hidden)
-                # Runs that wait for another one of their job, or belong to others, must not hide the runs of the rest.
-                hiding = {
-                    row.job for row in found if row.job not in jobs or self._try_claim(row.run_id, row.job) == "waits"
-                }
-                if not hiding:
-                    return
-                hidden |= hiding
-
-    def _try_claim(self, run_id: int, name: str) -> Claim | Verdict | None:
-        if self.busy >= self.workers:
-            return None
-        spec, runner = self.mill.registry.jobs[name], self.runner
-        claim, asked_at = runner.claim(run_id, spec)
-        if isinstance(claim, Claim):
-            self.busy += 1
-            self.busy_of[runner] += 1
-            self.pool.submit(self._work, runner, claim, spec, asked_at)
-        return claim
-
-    def _work(self, runner: Runner, claim: Claim, spec: JobSpec, asked_at: int) -> None:
-        log.info("run %d: %s, attempt %d", claim.run_id, claim.job, claim.attempt)
-        try:
-            ending = runner.run(claim, spec, asked_at)
-            log.info("run %d: %s %s%s", claim.run_id, claim.job, ending.state, _because(ending.reason))
-        except Exception:
-            log.exception("run %d: %s", claim.run_id, claim.job)
-        finally:
-            self._leave(runner)
-            self.dispatch()
-
-    def _leave(self, runner: Runner) -> None:
-        with self.lock:
-            self.busy -= 1
-            self.busy_of[runner] -= 1
-            outlived = runner is not self.runner and not self.busy_of[runner]
-        if outlived:
-            runner.executors.close()
+        """Due runs for the workers that are free, soon and in another thread."""
+        if self.workers.size and not self.stopping.is_set():
+            self.workers.look()
 
     # -- the house
 
@@ -322,10 +263,6 @@ class Scheduler:
             log.error("%s: %s", what, e)
         except Exception:
             log.exception("%s", what)
-
-
-def _because(reason: str | None) -> str:
-    return f": {reason}" if reason else ""
 
 
 def main(mill: Mill, workers: int | None = None, executors: Executors | None = None) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from clockmill.bell import ring
 from clockmill.errors import ConfigError, UsageError
 from clockmill.executors import Tell
 from clockmill.job_spec import JobSpec
@@ -118,7 +119,10 @@ def manual_run(
         forced=forced,
         reserved_for=mill.owner if reserved else None,
     )
-    return mill.ledger.record(spec.name, row, micros(now))
+    run = mill.ledger.record(spec.name, row, micros(now))
+    if not reserved:
+        ring(mill.config.var)
+    return run
 
 
 def boot_run(mill: Mill, spec: JobSpec, now: datetime) -> Record:
@@ -223,6 +227,8 @@ def stay(runner: Runner, run: Record, spec: JobSpec, listener: Tell | None = Non
         if isinstance(claim, Claim):
             ending = runner.run(claim, spec, asked_at, listener, echo)
             if ending.state != "retry_wait":
+                # What its end has triggered is for whoever works here.
+                ring(runner.mill.config.var)
                 return Outcome(_row(runner, run), ending=ending)
         elif claim in ("waits", "not_due"):
             ending = None

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,10 +20,11 @@ from clockmill.leases import Leases
 from clockmill.mill import Mill
 from clockmill.sizes import format_size
 from clockmill.slots import instant, iso, micros
-from db.errors import DatabaseUnavailable, Fenced
+from db.errors import DatabaseUnavailable
 from db.lease_clock import boot_micros
 from db.redis_server import kept_open
 from db.run import MAX_LOST, Claim, Ending, Terms, Verdict
+from db.tables import Record
 
 #: The longest wait between two attempts.
 LONGEST_BACKOFF = timedelta(hours=1)
@@ -63,9 +64,13 @@ class Runner:
 
     def claim(self, run_id: int, spec: JobSpec) -> tuple[Claim | Verdict, int]:
         """The claim or why there is none, and when it was asked for on the boot clock: leases count from there."""
-        asked_at = boot_micros()
-        now = micros(self.mill.now())
-        return self.mill.ledger.claim(run_id, self.terms(spec), now), asked_at
+        answers, asked_at = self.claim_all([(run_id, spec)])
+        return answers[0], asked_at
+
+    def claim_all(self, asked: Sequence[tuple[int, JobSpec]]) -> tuple[list[Claim | Verdict], int]:
+        """The same for several runs, in one transaction."""
+        asked_at, now = boot_micros(), micros(self.mill.now())
+        return self.mill.ledger.claim_all([(run_id, self.terms(spec)) for run_id, spec in asked], now), asked_at
 
     def terms(self, spec: JobSpec) -> Terms:
         """The job's policies as the ledger needs them."""
@@ -77,6 +82,20 @@ class Runner:
         self, claim: Claim, spec: JobSpec, claimed_at_us: int, listener: Tell | None = None, echo: bool = False
     ) -> Ending:
         """Runs the attempt to its end and records it. `listener` hears its progress; `echo` shows its output."""
+        ended = self.attempt(claim, spec, claimed_at_us, listener, echo)
+        for _ in range(PERSIST_TRIES):
+            try:
+                return self.settle([ended])[0]
+            except DatabaseUnavailable as e:
+                log.warning("run %s: its ending cannot be written yet: %s", claim.run_id, e)
+                time.sleep(PERSIST_S)
+        self.leases.release(claim)
+        return Ending("lost", "the database stayed away; another process will find the run")
+
+    def attempt(
+        self, claim: Claim, spec: JobSpec, claimed_at_us: int, listener: Tell | None = None, echo: bool = False
+    ) -> "Ended":
+        """Runs the attempt to its end, which `settle` has to write: until then its lease is held."""
         watch = Watch(listener=listener)
         order = self.order(claim, spec, echo)
 
@@ -90,10 +109,23 @@ class Runner:
                 log.info("run %d: killing what its lost attempt left", claim.run_id)
                 kill_survivors(*claim.survivor)
             with self._redis(spec):
-                ended = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
-            return self._settle(claim, spec, ended, watch)
-        finally:
+                found = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
+            return Ended(claim, spec, found, watch)
+        except BaseException:
             self.leases.release(claim)
+            raise
+
+    def settle(self, ended: Sequence["Ended"]) -> list[Ending]:
+        """Records how attempts ended, in one transaction, unless the job's own process has committed its success.
+
+        Raises DatabaseUnavailable, and may be called again, when nothing could be written.
+        """
+        now = micros(self.mill.now())
+        ends = [(one.claim, ending_of(one.claim, one.spec, one.exit, one.watch, now)) for one in ended]
+        stands = self.mill.ledger.finish_all(ends, now)
+        for one in ended:
+            self.leases.release(one.claim)
+        return [ending if run is None else told(claim, run) for (claim, ending), run in zip(ends, stands, strict=True)]
 
     def order(self, claim: Claim, spec: JobSpec, echo: bool) -> Order:
         return Order(
@@ -143,29 +175,23 @@ class Runner:
         except DatabaseUnavailable as e:
             log.warning("%s", e)
 
-    # -- the end
 
-    def _settle(self, claim: Claim, spec: JobSpec, ended: Exit, watch: Watch) -> Ending:
-        """Records how the attempt ended, unless the job's own process has committed its success."""
-        for _ in range(PERSIST_TRIES):
-            try:
-                return self._settle_once(claim, spec, ended, watch)
-            except DatabaseUnavailable as e:
-                log.warning("run %s: its ending cannot be written yet: %s", claim.run_id, e)
-                time.sleep(PERSIST_S)
-        return Ending("lost", "the database stayed away; another process will find the run")
+@dataclass(frozen=True)
+class Ended:
+    """An attempt that has ended, and what was learned of it."""
 
-    def _settle_once(self, claim: Claim, spec: JobSpec, ended: Exit, watch: Watch) -> Ending:
-        run = self.mill.ledger.run(claim.run_id)
-        if run is not None and run.fence == claim.fence and run.state != "running":
-            return Ending(run.state, run.reason, exit_code=run.exit_code)
-        ending = ending_of(claim, spec, ended, watch, micros(self.mill.now()))
-        try:
-            self.mill.ledger.finish(claim, ending, micros(self.mill.now()))
-        except Fenced as e:
-            log.warning("%s", e)
-            return Ending("lost", str(e))
-        return ending
+    claim: Claim
+    spec: JobSpec
+    exit: Exit
+    watch: Watch
+
+
+def told(claim: Claim, run: Record) -> Ending:
+    """The ending of an attempt that does not hold its run any more, by the run's row."""
+    if run.fence == claim.fence:
+        return Ending(run.state, run.reason, exit_code=run.exit_code)
+    log.warning("run %d, attempt %d: nothing of it is committed; the run was claimed again", run.run_id, claim.attempt)
+    return Ending("lost", f"the run was claimed again, it is {run.state}")
 
 
 def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: int) -> Ending:

@@ -57,7 +57,7 @@ def scheduler(mill, hands):
     held = Scheduler(mill, hands, workers=2)
     yield held
     hands.go.set()
-    held.pool.shutdown(wait=True)
+    held.workers.close()
 
 
 def ask(mill, name, times=1):
@@ -86,7 +86,7 @@ def test_no_more_runs_begin_than_there_are_workers(mill, hands, scheduler):
     scheduler.dispatch()
     scheduler.dispatch()
     assert eventually_begun(hands, ["free", "free"])
-    assert scheduler.busy == 2
+    assert scheduler.workers.busy == 2
 
 
 def test_a_worker_that_is_free_again_takes_the_next_run(mill, hands, scheduler):
