@@ -56,13 +56,13 @@ def discover(config: Config) -> Registry:
         else:
             _add(found, specs)
     settings = config.table("jobs")
-    jobs = {name: _configured(spec, settings.get(name, {}), config) for name, spec in found.items()}
     for name, table in settings.items():
         if "command" in table and name in found:
             raise ConfigError(
                 f"{config.file}: [jobs.{name}] command: {found[name].origin} declares a job of that name; "
                 "take another name, or leave out command to set the policies of that job"
             )
+    jobs = {name: _configured(spec, settings.get(name, {}), config) for name, spec in found.items()}
     jobs |= {name: _command(name, table, config) for name, table in settings.items() if "command" in table}
     broken = _without_code(config, settings, jobs, broken)
     enabled = {name: jobs[name] for name in sorted(jobs) if settings.get(name, {}).get("enabled", True)}
