@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 
 from clockmill.config import Config, merge
-from clockmill.crontab_file import CrontabFile, Entry, names
+from clockmill.crontab_file import CrontabFile, Entry
+from clockmill.crontab_names import names
 from clockmill.errors import ConfigError
 from clockmill.registry import discover
 
