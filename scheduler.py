@@ -265,10 +265,16 @@ class Scheduler:
             log.exception("%s", what)
 
 
-def main(mill: Mill, workers: int | None = None, executors: Executors | None = None) -> None:
+def main(
+    mill: Mill,
+    workers: int | None = None,
+    executors: Executors | None = None,
+    announce: Callable[[], None] = lambda: None,
+) -> None:
     """Runs the daemon in the foreground until SIGTERM or Ctrl-C; SIGHUP reloads.
 
     `executors`: made before the caller opened anything; by default they are made here, and nothing may be open yet.
+    `announce` is called when signals are heard already, and nothing has started yet.
     """
     scheduler = Scheduler(
         mill,
@@ -278,4 +284,5 @@ def main(mill: Mill, workers: int | None = None, executors: Executors | None = N
     for number in (*ENDING, signal.SIGHUP):
         # The one queue that a handler may put into while the loop it interrupts waits at it.
         signal.signal(number, lambda number, _: scheduler.signals.put(number))
+    announce()
     scheduler.run()

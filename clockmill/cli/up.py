@@ -17,8 +17,7 @@ def up_command() -> None:
     held = mill()
     # Forked before anything is opened; see clockmill.executors.
     executors = executors_of(held, reloadable=True)
-    say_where(held)
-    main(held, executors=executors)
+    main(held, executors=executors, announce=lambda: say_where(held))
 
 
 def say_where(held: Mill) -> None:
