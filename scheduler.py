@@ -122,6 +122,7 @@ class Scheduler:
         self.stopping.set()
         log.info("stopping: %d runs in progress", self.workers.busy)
         self.health.close()
+        self.keeper.stop()
         self.timer.shutdown(wait=True)
         patience = threading.Timer(DRAIN_S, self.workers.runner.leases.stop_all, ("the scheduler stopped", True))
         patience.start()

@@ -32,8 +32,13 @@ class House:
         self.mill = mill
         self.pruned = -float(PRUNE_S)
         self.complaint = ""
+        self.stopped = False
         self.evicted = 0
         self.rewritten = -float(REWRITE_S)
+
+    def stop(self) -> None:
+        """What takes long breaks off soon; the next holder of the lease goes on with it."""
+        self.stopped = True
 
     def keep(self) -> None:
         if not self.mill.ledger.lease(LEASE, LEASE_S):
@@ -78,8 +83,10 @@ class House:
             oldest = outputs.oldest_kept(self.mill.engine, name, row.version, cutoff)
             if gone := outputs.prune(self.mill.engine, spec, oldest):
                 log.info("%s: %d rows of past versions deleted", name, gone)
-        for job in self.mill.ledger.jobs():
-            self._prune_job(job.name)
+        for job in retention.jobs(self.mill.engine):
+            if self.stopped:
+                return
+            self._prune_job(job)
 
     def _prune_job(self, job: str) -> None:
         spec = self.mill.registry.jobs.get(job) or JobSpec(job)

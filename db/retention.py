@@ -10,6 +10,12 @@ from db.tables import attempts, runs
 BATCH = 500
 
 
+def jobs(engine: Engine) -> list[str]:
+    """The jobs of which there are ended runs: with very many jobs, most have none that could be old."""
+    with transactions.read(engine) as connection:
+        return list(connection.execute(select(runs.c.job).where(runs.c.state.in_(TERMINAL)).distinct()).scalars())
+
+
 def prune_runs(engine: Engine, job: str, before_us: int, keep: int) -> tuple[int, list[str]]:
     """Deletes some ended runs of a job, with their attempts: those that ended before, and all but the newest `keep`.
 
