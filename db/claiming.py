@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 
 from db import statements as sql
-from db.endings import because, end_attempt, end_run, verdict
+from db.endings import because, end_attempts, end_runs, verdict
 from db.errors import Fenced, StoreError
-from db.lease_clock import LEASE_S, SECOND, LeaseClock
-from db.overlap import decide
+from db.lease_clock import AHEAD_US, LEASE_S, SECOND, LeaseClock
+from db.overlap import AT_ONCE, GENTLY, decide
 from db.run import MAX_LOST, After, Claim, Ending, Terms, Verdict
 from db.tables import Record, gates
 
@@ -29,6 +29,8 @@ class Claiming:
     jobs: dict[str, Record] = field(default_factory=dict)
     runs: dict[int, Record] = field(default_factory=dict)
     survivors: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: Claims that are decided and not written yet: as many as can be go to the database at once.
+    taken: list[dict[str, object]] = field(default_factory=list)
 
     def take(self, asked: Sequence[tuple[int, Terms]]) -> list[Claim | Verdict]:
         """An answer for each, in order; a claim counts for what is asked after it."""
@@ -67,10 +69,13 @@ class Claiming:
         expired = self.clock.expired(run.lease_us, run.boot_id, self.lease_now)
         if run.state == "running":
             return None if expired else "taken"
-        if run.due_us > self.now_us:
+        if run.due_us > self.now_us and not self._by_a_clock_ahead(run):
             return "not_due"
         mine = run.reserved_for in (None, self.owner)
         return None if mine or expired else "taken"
+
+    def _by_a_clock_ahead(self, run: Record) -> bool:
+        return bool(max(run.created_us, run.started_us or 0) > self.now_us + AHEAD_US)
 
     # -- whether its first attempt may start
 
@@ -88,7 +93,7 @@ class Claiming:
         return None if run.forced or terms.overlap == "allow" else self._overlap(run, terms)
 
     def _skip(self, run: Record, ending: Ending) -> Verdict:
-        end_run(self.connection, run, ending, self.now_us)
+        end_runs(self.connection, [(run, ending)], self.now_us)
         return "skipped"
 
     def _upstream(self, run: Record, after: After) -> Verdict | None:
@@ -115,12 +120,14 @@ class Claiming:
 
     def _in_order(self, run: Record) -> Verdict | None:
         """A key of one job is guarded by the job's row; one that several jobs share has a row of its own."""
+        self._write_taken()
         if "/" not in run.order_key:
             self._enter(f"order/{run.order_key}")
         ahead = self.connection.execute(sql.AHEAD, {"run": run.run_id}).scalar()
         return None if ahead is None else "waits"
 
     def _overlap(self, run: Record, terms: Terms) -> Verdict | None:
+        self._write_taken()
         of_job = {"job": run.job, "run": run.run_id}
         before = self.connection.execute(sql.IN_THE_WAY, of_job).first()
         if before is None:
@@ -131,7 +138,7 @@ class Claiming:
             return self._skip(run, Ending("skipped", reason))
         if step not in ("cancel", "terminate"):
             return None if step == "start" else "waits"
-        return self._displace(run, terms, before, 1 if step == "cancel" else 2)
+        return self._displace(run, terms, before, GENTLY if step == "cancel" else AT_ONCE)
 
     def _displace(self, run: Record, terms: Terms, before: Record, how: int) -> Verdict | None:
         """Asks the owner of the earlier run to end it; one that waits for its next attempt has no process to ask."""
@@ -140,7 +147,7 @@ class Claiming:
             return "waits"
         other = self.connection.execute(sql.LOCK_RUN, {"run": before.run_id}).one()
         if other.state == "retry_wait":
-            end_run(self.connection, other, Ending("cancelled", f"cancelled by run {run.run_id}"), self.now_us)
+            end_runs(self.connection, [(other, Ending("cancelled", f"cancelled by run {run.run_id}"))], self.now_us)
             self._look_again(before.run_id)
         return self._overlap(run, terms)
 
@@ -153,6 +160,7 @@ class Claiming:
     def _has_place(self, run: Record, terms: Terms) -> bool:
         if terms.pool is None:
             return True
+        self._write_taken()
         self._enter(f"pool/{terms.pool}")
         taken = self.connection.execute(sql.IN_POOL, {"of_pool": terms.pool, "run": run.run_id}).scalar_one()
         return bool(taken < terms.places)
@@ -174,19 +182,19 @@ class Claiming:
         else:
             return None
         self._end_lost(run)
-        end_run(self.connection, run, Ending("lost", why), self.now_us)
+        end_runs(self.connection, [(run, Ending("lost", why))], self.now_us)
         return "lost"
 
     def _end_lost(self, run: Record) -> None:
-        end_attempt(self.connection, run.run_id, run.fence, Ending("lost", "its worker stopped renewing"), self.now_us)
+        lost = (run.run_id, run.fence, Ending("lost", "its worker stopped renewing"))
+        end_attempts(self.connection, [lost], self.now_us)
 
     def _take(self, run: Record, terms: Terms) -> None:
         if run.state == "running":
             self._end_lost(run)
         if run.lost or run.state == "running":
             self._note_survivor(run)
-        self.connection.execute(
-            sql.CLAIM,
+        self.taken.append(
             {
                 "run": run.run_id,
                 "seen": run.fence,
@@ -197,8 +205,14 @@ class Claiming:
                 "until": self.lease_now + LEASE_S * SECOND,
                 "boot": self.clock.boot_id,
                 "now": self.now_us,
-            },
+            }
         )
+
+    def _write_taken(self) -> None:
+        """Before anything is read that what was taken so far would change."""
+        if self.taken:
+            self.connection.execute(sql.CLAIM, self.taken)
+            self.taken = []
 
     def _note_survivor(self, run: Record) -> None:
         last = self.connection.execute(sql.ATTEMPT, {"run": run.run_id, "seen": run.fence}).first()
@@ -207,6 +221,7 @@ class Claiming:
 
     def _begin(self, run_ids: list[int]) -> dict[int, Claim]:
         """Reads back what was taken, and writes an attempt for each."""
+        self._write_taken()
         if not run_ids:
             return {}
         rows = self.connection.execute(sql.LOCK_RUNS, {"asked": run_ids}).all()

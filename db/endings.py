@@ -5,7 +5,7 @@ triggered. Runs that were never started (skipped, missed, coalesced) trigger not
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -21,9 +21,9 @@ MATCHES = {
 }
 
 
-def end_attempt(connection: Connection, run_id: int, fence: int, ending: Ending, now_us: int) -> None:
-    connection.execute(
-        sql.END_ATTEMPT,
+def end_attempts(connection: Connection, ended: Sequence[tuple[int, int, Ending]], now_us: int) -> None:
+    """Writes how attempts ended: (run, fence, ending) of each."""
+    rows = [
         {
             "run": run_id,
             "seen": fence,
@@ -32,31 +32,38 @@ def end_attempt(connection: Connection, run_id: int, fence: int, ending: Ending,
             "code": ending.exit_code,
             "by_signal": ending.signal,
             "at": now_us,
-        },
-    )
+        }
+        for run_id, fence, ending in ended
+    ]
+    if rows:
+        connection.execute(sql.END_ATTEMPT, rows)
 
 
-def end_run(connection: Connection, run: Record, ending: Ending, now_us: int) -> None:
-    """Ends the run, or lets it wait for its next attempt. `run` is its row as it was locked."""
+def end_runs(connection: Connection, ended: Sequence[tuple[Record, Ending]], now_us: int) -> None:
+    """Ends the runs, or lets them wait for their next attempts. Each comes with its row as it was locked."""
+    if not ended:
+        return
+    connection.execute(sql.END_RUN, [_end(run, ending, now_us) for run, ending in ended])
+    for run, ending in ended:
+        if run.followed and ending.state != "retry_wait" and ending.state not in NEVER_STARTED:
+            for job, state in connection.execute(sql.FOLLOWERS, {"upstream": run.job}).all():
+                _trigger(connection, job, state == "broken", run, ending, now_us)
+
+
+def _end(run: Record, ending: Ending, now_us: int) -> dict[str, object]:
     waits = ending.state == "retry_wait"
-    connection.execute(
-        sql.END_RUN,
-        {
-            "run": run.run_id,
-            "became": ending.state,
-            "because": ending.reason,
-            "due": ending.due_us if waits else None,
-            "at": None if waits else now_us,
-            "code": ending.exit_code,
-            "by_signal": ending.signal,
-            "one_lost": int(waits and ending.attempt == "lost"),
-            "report": json.dumps(dict(ending.report)) if ending.report else None,
-            "share": 1.0 if ending.state == "succeeded" else None,
-        },
-    )
-    if run.followed and not waits and ending.state not in NEVER_STARTED:
-        for job, state in connection.execute(sql.FOLLOWERS, {"upstream": run.job}).all():
-            _trigger(connection, job, state == "broken", run, ending, now_us)
+    return {
+        "run": run.run_id,
+        "became": ending.state,
+        "because": ending.reason,
+        "due": ending.due_us if waits else None,
+        "at": None if waits else now_us,
+        "code": ending.exit_code,
+        "by_signal": ending.signal,
+        "one_lost": int(waits and ending.attempt == "lost"),
+        "report": json.dumps(dict(ending.report)) if ending.report else None,
+        "share": 1.0 if ending.state == "succeeded" else None,
+    }
 
 
 def _trigger(connection: Connection, job: str, broken: bool, run: Record, ending: Ending, now_us: int) -> None:

@@ -1,28 +1,47 @@
 """Engines and transactions: the one place that knows how each database begins, waits and fails."""
 
+import math
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Insert, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from db.errors import DatabaseUnavailable
+from db.errors import DatabaseUnavailable, LedgerAway
+from db.pause import pause
 
 T = TypeVar("T")
 
 #: How long a SQLite writer waits for another one; a batch holds the lock for 250 ms at most.
 BUSY_TIMEOUT_S = 15
+#: A server's connection that was used so lately needs no question whether it still stands.
+TRUSTED_S = 1.0
 #: After a deadlock, a serialization failure or a lost answer the transaction is tried so often before it is an error.
 TRIES = 5
 #: PostgreSQL serialization_failure, deadlock_detected; MySQL lock wait timeout, deadlock.
 CONFLICTS = {"40001", "40P01", "1205", "1213"}
+#: With these a database says that it cannot do anything now. SQLite: busy, I/O error, full, cannot open.
+SQLITE_LEFT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)
+#: PostgreSQL: connection exceptions, insufficient resources, operator intervention (shutdown, crash), system errors.
+SQLSTATES_LEFT = ("08", "53", "57P", "58")
+#: MySQL: disk or table full, too many connections, shutdown, not there, gone.
+MYSQL_LEFT = (3, 1021, 1040, 1053, 1114, 2002, 2003, 2006, 2013)
 
 #: Where the URL of clockmill's own database is configured.
 SETTING = "[database] url"
@@ -112,14 +131,36 @@ def _private_folder(folder: Path) -> None:
 
 
 def _server(url: URL, setting: str) -> Engine:
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 30}
+    options: dict[str, Any] = {"pool_size": 10, "max_overflow": 30}
     options["execution_options"] = {"setting": setting}
     arguments: dict[str, Any] = {"connect_timeout": 10}
     if url.get_backend_name() in ("mysql", "mariadb"):
         # Gap locks of REPEATABLE READ make two claimers deadlock; strict mode refuses what would be cut silently.
         options["isolation_level"] = "READ COMMITTED"
         arguments |= {"charset": "utf8mb4", "init_command": "SET SESSION sql_mode = 'TRADITIONAL,ANSI_QUOTES'"}
-    return create_engine(url, connect_args=arguments, **options)
+    return _pinged(create_engine(url, connect_args=arguments, **options))
+
+
+def _pinged(engine: Engine) -> Engine:
+    """A connection that nobody used for a while is asked whether it still stands, before it is used again.
+
+    pool_pre_ping asks every time, which a busy scheduler pays for with every transaction.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ask(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+        if time.monotonic() - record.info.get("used_at", math.inf) < TRUSTED_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception:
+            raise InvalidatePoolError from None
+
+    return engine
 
 
 @contextmanager
@@ -138,22 +179,37 @@ def write(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def in_write(engine: Engine, work: Callable[[Connection], T]) -> T:
+@contextmanager
+def look(engine: Engine) -> Iterator[Connection]:
+    """For reads that stand for themselves: servers are spared the questions that begin and end a transaction."""
+    with _translated(engine), engine.connect() as connection, _alone(connection).begin():
+        yield connection
+
+
+def _alone(connection: Connection) -> Connection:
+    """With every statement a transaction of its own on servers; on SQLite a transaction as ever."""
+    if connection.dialect.name == "sqlite":
+        return connection
+    return connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def in_write(engine: Engine, work: Callable[[Connection], T], *, alone: bool = False) -> T:
     """Runs `work` in one write transaction, again when the database asks for that (deadlock, serialization) or when
     the connection broke before it answered.
 
     `work` must be safe to run again: what it did was rolled back, or, when only the answer to COMMIT was lost, stands.
+    `alone`: it writes by one statement, which needs no transaction around it.
     """
     for attempt in range(TRIES):
         try:
             with engine.connect() as connection:
                 connection = connection.execution_options(writing=True)
-                with connection.begin():
+                with (_alone(connection) if alone else connection).begin():
                     return work(connection)
         except DBAPIError as e:
             if not (is_conflict(e) or answer_lost(e)) or attempt == TRIES - 1:
                 raise _foreign(engine, e) from e
-            time.sleep(random.uniform(0, 0.05 * 2**attempt))
+            pause(random.uniform(0, 0.05 * 2**attempt))
     raise AssertionError("the loop returns or raises")
 
 
@@ -167,6 +223,18 @@ def is_conflict(error: DBAPIError) -> bool:
 def answer_lost(error: DBAPIError) -> bool:
     """True when nobody knows whether the last statement, perhaps COMMIT, was carried out."""
     return error.connection_invalidated or "disk I/O error" in str(error.orig)
+
+
+def has_left(error: DBAPIError) -> bool:
+    """True when the database went away, ran out of room or of patience, whatever was asked of it."""
+    if error.connection_invalidated or error.statement is None or is_conflict(error):
+        return True
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return getattr(original, "sqlite_errorcode", 0) & 0xFF in SQLITE_LEFT
+    if sqlstate := getattr(original, "sqlstate", None):
+        return str(sqlstate).startswith(SQLSTATES_LEFT)
+    return bool(original and original.args and original.args[0] in MYSQL_LEFT)
 
 
 @contextmanager
@@ -186,50 +254,5 @@ def _foreign(engine: Engine, error: DBAPIError) -> Exception:
         return error
     sentence = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
     setting = engine.get_execution_options().get("setting", SETTING)
-    return DatabaseUnavailable(f"{setting}: {masked(engine.url)} does not answer as it should: {sentence}")
-
-
-class Prepared:
-    """A statement compiled once for the driver, to be run over many rows of plain tuples.
-
-    SQLAlchemy builds a dictionary for every row; for a million rows that costs more than the database does.
-    """
-
-    def __init__(self, engine: Engine, statement: Any, names: Sequence[str]) -> None:
-        """`names`: which bound parameter each place of a row's tuple is."""
-        compiled = statement.compile(dialect=engine.dialect, column_keys=list(names))
-        self._named = compiled.positiontup is None
-        self._sql = str(compiled)
-        self._names = list(names)
-        constants = {k: v for k, v in compiled.params.items() if k not in names}
-        order = list(compiled.params) if self._named else list(compiled.positiontup)
-        #: Where each parameter of the statement comes from: a place in the row, or a constant.
-        self._places = [(names.index(name), None) if name in names else (-1, constants[name]) for name in order]
-        self._order = order
-        self._copy = ""
-        if engine.dialect.name == "postgresql" and isinstance(statement, Insert) and not constants:
-            quote = engine.dialect.identifier_preparer.quote
-            table = engine.dialect.identifier_preparer.format_table(statement.table)
-            self._copy = f"COPY {table} ({', '.join(map(quote, names))}) FROM STDIN"
-
-    def execute_many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        cursor: Any = connection.connection.cursor()
-        try:
-            if not self._copy:
-                cursor.executemany(self._sql, self._arguments(rows))
-                return
-            # Seven times as fast as INSERT there.
-            with cursor.copy(self._copy) as copy:
-                for row in rows:
-                    copy.write_row(row)
-        finally:
-            cursor.close()
-
-    def _arguments(self, rows: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
-        if self._named:
-            return [
-                {k: r[i] if i >= 0 else c for k, (i, c) in zip(self._order, self._places, strict=True)} for r in rows
-            ]
-        if self._places == [(i, None) for i in range(len(self._names))]:
-            return rows
-        return [tuple(row[i] if i >= 0 else constant for i, constant in self._places) for row in rows]
+    kind = LedgerAway if setting == SETTING and has_left(error) else DatabaseUnavailable
+    return kind(f"{setting}: {masked(engine.url)} does not answer as it should: {sentence}")

@@ -18,6 +18,11 @@ class DatabaseUnavailable(StoreError):
     """The database does not answer, or refuses us."""
 
 
+class LedgerAway(DatabaseUnavailable):
+    """clockmill's own database was there and left: restarted, cut off, full. Nobody who asked for something is to
+    blame, and the same may go well later."""
+
+
 class SchemaError(StoreError):
     """The database is there, but its tables are not the ones this version needs."""
 

@@ -22,6 +22,9 @@ POINTS = (
     "before-commit",  # everything done but COMMIT
     "after-commit",
     "redis-written",  # not yet noted in SQL
+    "before-mark",  # the broker has confirmed, the outbox does not know yet
+    "handled",  # an event's effect and its inbox row, not committed
+    "after-handled",  # committed, not acknowledged
 )
 
 

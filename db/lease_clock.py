@@ -17,6 +17,10 @@ SECOND = 1_000_000
 LEASE_S = int(os.environ.get("CLOCKMILL_LEASE_S", "30"))
 RENEW_S = LEASE_S / 3
 
+#: What was recorded at a time so far in the future was recorded by a clock that was ahead and has been put right. Hosts
+#: that serve one database differ by less.
+AHEAD_US = 60 * SECOND
+
 DATABASE_NOW = {
     "postgresql": text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"),
     "mysql": text("SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"),

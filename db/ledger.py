@@ -11,14 +11,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from db import engine as transactions
 from db import statements as sql
 from db.claiming import Claiming
-from db.endings import end_attempt, end_run
+from db.endings import end_attempts, end_runs
 from db.errors import DatabaseUnavailable, Fenced, StoreError
 from db.failpoint import reach
-from db.lease_clock import LEASE_S, SECOND, LeaseClock
+from db.lease_clock import AHEAD_US, LEASE_S, SECOND, LeaseClock
+from db.overlap import BY_PERSON
+from db.pause import pause
 from db.run import Claim, Ending, Follow, Move, NewRun, Terms, Verdict
 from db.tables import Record, attempts, followers, jobs, leases, runs
 
@@ -191,6 +194,26 @@ class Ledger:
 
         return transactions.in_write(self.engine, work)
 
+    def ask(self, name: str, spec_hash: str, row: NewRun, now_us: int) -> int | None:
+        """The number of a run that nobody else can ask for, its key being new; None, and nothing recorded, where the
+        ledger does not know the job, or not with this specification.
+        """
+
+        key = {"job": name, "key": row.slot_key}
+
+        def work(connection: Connection) -> int | None:
+            values = {**self._values(connection, name, row, None, now_us), "known_so": spec_hash}
+            if connection.dialect.insert_returning:
+                return connection.execute(sql.RECORD_KNOWN_ID, values).scalar()
+            connection.execute(sql.RECORD_KNOWN, values)
+            return getattr(connection.execute(sql.RUN_OF_KEY, key).first(), "run_id", None)
+
+        try:
+            return transactions.in_write(self.engine, work, alone=True)
+        except IntegrityError:
+            # It is there: an earlier try stands, and only the answer was lost.
+            return getattr(self.run_of_key(name, row.slot_key), "run_id", None)
+
     def _record(self, connection: Connection, name: str, rows: Iterable[NewRun], now_us: int) -> None:
         insert = sql.insert_ignore(connection, runs)
         for row in rows:
@@ -227,17 +250,39 @@ class Ledger:
 
     # -- claiming -----------------------------------------------------------------------------------------------
 
-    def claimable(self, now_us: int, limit: int, without: Collection[str] = ()) -> Sequence[Record]:
-        """Runs that are due or orphaned, most urgent first: (run_id, job). `without`: not those of these jobs."""
-        with transactions.read(self.engine) as connection:
+    def claimable(
+        self, now_us: int, limit: int, without: Collection[str] = (), resting: Collection[str] = ()
+    ) -> Sequence[Record]:
+        """Runs that are due or orphaned, most urgent first: (run_id, job, begun).
+
+        `without`: none of these jobs. `resting`: of these only what has begun before.
+        """
+        with transactions.look(self.engine) as connection:
             return connection.execute(
                 sql.CLAIMABLE,
                 {
                     "without": list(without),
+                    "resting": list(resting),
                     "now": now_us,
+                    "ahead": now_us + AHEAD_US,
                     "lost_before": self.clock.now(connection),
                     "boot": self.clock.boot_id,
                     "limit": limit,
+                },
+            ).all()
+
+    def carried(self, jobs: Collection[str], now_us: int, each: int) -> Sequence[Record]:
+        """Runs of these jobs that are due or orphaned, of each job its first few: (run_id, job, fence)."""
+        with transactions.look(self.engine) as connection:
+            return connection.execute(
+                sql.CARRIED,
+                {
+                    "of": list(jobs),
+                    "now": now_us,
+                    "ahead": now_us + AHEAD_US,
+                    "lost_before": self.clock.now(connection),
+                    "boot": self.clock.boot_id,
+                    "each": each,
                 },
             ).all()
 
@@ -280,7 +325,7 @@ class Ledger:
 
     def held(self, held: Sequence[int]) -> dict[int, Record]:
         """The same, without prolonging anything: cheap enough to ask every second."""
-        with transactions.read(self.engine) as connection:
+        with transactions.look(self.engine) as connection:
             return {row.run_id: row for row in connection.execute(sql.HELD, {"held": list(held)})}
 
     def place(self, claim: Claim, pid: int, pid_start: int) -> None:
@@ -315,8 +360,8 @@ class Ledger:
             run = self._own(connection, claim)
             if effects:
                 effects(connection)
-            end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
-            end_run(connection, run, ending, now_us)
+            end_attempts(connection, [(claim.run_id, claim.fence, ending)], now_us)
+            end_runs(connection, [(run, ending)], now_us)
             reach("before-commit")
 
         until = time.monotonic() + patience_s
@@ -328,7 +373,7 @@ class Ledger:
             except DatabaseUnavailable:
                 if time.monotonic() >= until:
                     raise
-                time.sleep(AGAIN_S)
+                pause(AGAIN_S)
 
     def _commit(self, claim: Claim, ending: Ending, work: Callable[[Connection], None]) -> None:
         try:
@@ -340,7 +385,7 @@ class Ledger:
 
     def _own(self, connection: Connection, claim: Claim) -> Record:
         run = connection.execute(sql.LOCK_RUN, {"run": claim.run_id}).one()
-        if (run.fence, run.state, run.owner) != (claim.fence, "running", claim.owner):
+        if not holds(claim, run):
             raise Fenced(
                 f"run {claim.run_id}, attempt {claim.attempt}: nothing of it is committed; "
                 f"the run is {run.state} under fence {run.fence}, this attempt holds fence {claim.fence}"
@@ -362,16 +407,11 @@ class Ledger:
         def work(connection: Connection) -> list[Record | None]:
             asked = [claim.run_id for claim, _ in ended]
             rows = {row.run_id: row for row in connection.execute(sql.LOCK_RUNS, {"asked": asked})}
-            answers: list[Record | None] = []
-            for claim, ending in ended:
-                run = rows[claim.run_id]
-                mine = (run.fence, run.state, run.owner) == (claim.fence, "running", claim.owner)
-                if mine:
-                    end_attempt(connection, claim.run_id, claim.fence, ending, now_us)
-                    end_run(connection, run, ending, now_us)
-                answers.append(None if mine else run)
+            mine = [(claim, ending) for claim, ending in ended if holds(claim, rows[claim.run_id])]
+            end_attempts(connection, [(claim.run_id, claim.fence, ending) for claim, ending in mine], now_us)
+            end_runs(connection, [(rows[claim.run_id], ending) for claim, ending in mine], now_us)
             reach("before-commit")
-            return answers
+            return [None if holds(claim, rows[claim.run_id]) else rows[claim.run_id] for claim, _ in ended]
 
         answers = transactions.in_write(self.engine, work)
         reach("after-commit")
@@ -393,9 +433,9 @@ class Ledger:
             if run is None:
                 raise StoreError(f"run {run_id} does not exist; see: clockmill runs list")
             if run.state in sql.WAITING:
-                end_run(connection, run, Ending("cancelled", "cancelled by a person"), now_us)
+                end_runs(connection, [(run, Ending("cancelled", "cancelled by a person"))], now_us)
             elif run.state == "running":
-                connection.execute(sql.ASK_CANCEL, {"run": run_id, "how": 1})
+                connection.execute(sql.ASK_CANCEL, {"run": run_id, "how": BY_PERSON})
             return str(run.state)
 
         return transactions.in_write(self.engine, work)
@@ -464,3 +504,8 @@ class Ledger:
         with transactions.read(self.engine) as connection:
             where = attempts.c.run_id == run_id
             return connection.execute(select(attempts).where(where).order_by(attempts.c.attempt)).all()
+
+
+def holds(claim: Claim, run: Record) -> bool:
+    """Whether the run's row, as it was locked, still is this claim's."""
+    return bool((run.fence, run.state, run.owner) == (claim.fence, "running", claim.owner))

@@ -1,18 +1,23 @@
 """Brings the ledger's tables to this version. Alembic is loaded only when there is something to do."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from db import engine as transactions
 from db.errors import SchemaError
 
 #: The revision this version of clockmill needs; a test holds it equal to the newest file in migrations/versions.
-HEAD = "0001"
+HEAD = "0006"
 
 
 def current(engine: Engine) -> str | None:
     """The revision the database has; None for one without clockmill's tables."""
+    # An upgraded database answers at once; only one that does not is looked through.
+    with suppress(DBAPIError), engine.connect() as connection:
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     with transactions.read(engine) as connection:
         return _revision(connection)
 
@@ -34,25 +39,32 @@ def check(engine: Engine) -> None:
 
 
 def _refuse_newer(have: str) -> None:
-    if have > HEAD:
+    """Every migration leaves the version before it working: in a rolling restart its processes stay beside new ones."""
+    if int(have) > int(HEAD) + 1:
         raise SchemaError(f"the database has revision {have}, newer than this clockmill ({HEAD}); upgrade clockmill")
 
 
 def upgrade(engine: Engine) -> bool:
     """Upgrades to HEAD; False when it was there already. Processes that start together wait for each other."""
-    if current(engine) == HEAD:
+    if _serves(current(engine)):
         return False
     with transactions.write(engine) as connection:
         _lock(connection)
         have = _revision(connection)
-        if have == HEAD:
+        if _serves(have):
             return False
         if have is None:
             _refuse_foreign_tables(connection)
-        else:
-            _refuse_newer(have)
         _run_alembic(connection)
         return True
+
+
+def _serves(have: str | None) -> bool:
+    """Whether there is nothing to upgrade. Raises SchemaError for tables that are too new."""
+    if have is None or have < HEAD:
+        return False
+    _refuse_newer(have)
+    return True
 
 
 def _lock(connection: Connection) -> None:

@@ -5,6 +5,8 @@ from typing import Literal
 #: start: nothing is in the way. skip: it ends here, with the reason. wait: until the other one has ended.
 #: cancel, terminate: the other one is asked to end, gently or at once; this one waits for that.
 Step = Literal["start", "skip", "wait", "cancel", "terminate"]
+#: How the owner of a running run is asked to end it (runs.cancel_asked): by a person, who waits; by a later run.
+BY_PERSON, AT_ONCE, GENTLY = 1, 2, 3
 
 
 def decide(overlap: str, running: int | None, waiting: int | None) -> tuple[Step, str | None]:

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, Engine, select
 
 from db import engine as transactions
 from db.statements import TERMINAL
-from db.tables import attempts, runs
+from db.tables import attempts, run_events, runs
 
 #: Rows deleted in one transaction: a few milliseconds of lock.
 BATCH = 500
@@ -26,6 +26,7 @@ def prune_runs(engine: Engine, job: str, before_us: int, keep: int) -> tuple[int
     def work(connection: Connection) -> tuple[int, list[str]]:
         ids = _old(connection, job, before_us, keep)
         logs = connection.execute(select(attempts.c.log).where(attempts.c.run_id.in_(ids))).scalars().all()
+        connection.execute(run_events.delete().where(run_events.c.run_id.in_(ids)))
         connection.execute(attempts.delete().where(attempts.c.run_id.in_(ids)))
         connection.execute(runs.delete().where(runs.c.run_id.in_(ids)))
         return len(ids), [log for log in logs if log]

@@ -134,3 +134,8 @@ class Ending:
     #: What is recorded of the attempt when the run goes on: failed, timed_out or lost (which uses up no retry).
     attempt: str | None = None
     report: Mapping[str, Any] = field(default_factory=dict)
+
+
+def idempotency_key(claim: Claim) -> str:
+    """The same for every attempt of a run, different for every run of every job."""
+    return f"{claim.job}/{claim.slot_key}"

@@ -1,9 +1,6 @@
 """Every statement of the ledger, named, with the reason it exists. `db.ledger` puts them in order."""
 
-from sqlalchemy import BigInteger, Connection, Float, and_, bindparam, exists, func, insert, or_, select, update
-from sqlalchemy.dialects.mysql import insert as mysql_insert
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import BigInteger, Connection, Float, and_, bindparam, case, exists, func, insert, or_, select, update
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.schema import Table
 
@@ -30,9 +27,15 @@ def insert_ignore(connection: Connection, table: Table) -> Insert:
     """An INSERT that leaves an existing row with the same key as it is."""
     dialect = connection.dialect.name
     if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
         return postgresql_insert(table).on_conflict_do_nothing()
     if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
         return sqlite_insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects.mysql import insert as mysql_insert
+
     # INSERT IGNORE would also hide a value that is cut; strict mode is lifted by it. A no-op update is not.
     key = next(iter(table.primary_key.columns))
     return mysql_insert(table).on_duplicate_key_update({key.name: key})
@@ -40,6 +43,24 @@ def insert_ignore(connection: Connection, table: Table) -> Insert:
 
 #: Locks the job's row first in every transaction that decides about its runs: one order, no deadlock.
 LOCK_JOB = select(jobs).where(jobs.c.name == bindparam("job")).with_for_update()
+
+#: What a run has from its record on; all else comes with its claim.
+_RECORDED = (
+    *("job", "slot_key", "slot_us", "slot_last_us", "slot_count", "trigger", "state", "reason", "priority"),
+    *("params_json", "order_key", "forced", "due_us", "created_us", "retry_of", "coalesced_into", "ended_us"),
+    *("reserved_for", "lease_us", "boot_id"),
+)
+
+#: Records a run where the ledger knows the job as whoever asks for the run does: one statement, one answer.
+RECORD_KNOWN = insert(runs).from_select(
+    _RECORDED,
+    select(*(bindparam(name, type_=runs.c[name].type) for name in _RECORDED)).where(
+        exists().where(
+            jobs.c.name == bindparam("job"), jobs.c.spec_hash == bindparam("known_so"), jobs.c.state != "broken"
+        )
+    ),
+)
+RECORD_KNOWN_ID = RECORD_KNOWN.returning(runs.c.run_id)
 
 #: The same for the jobs of several runs, in one order for everybody.
 LOCK_JOBS = (
@@ -128,23 +149,55 @@ UNENDED = select(func.min(runs.c.run_id)).where(
     runs.c.slot_us <= bindparam("slot"),
 )
 
-#: What a worker may claim: due, or abandoned by an owner whose lease is over.
+#: Its time has come; or it was given by a clock that was ahead, and would come only when that time does.
+IS_DUE = or_(
+    runs.c.due_us <= bindparam("now"), runs.c.created_us > bindparam("ahead"), runs.c.started_us > bindparam("ahead")
+)
+
+#: What may be claimed: due, or abandoned by an owner whose lease is over.
+_FREE = or_(
+    and_(
+        runs.c.state.in_(WAITING),
+        IS_DUE,
+        or_(runs.c.reserved_for.is_(None), LEASE_OVER),
+        or_(runs.c.order_key.is_(None), runs.c.attempt > 0, ~exists().where(_AHEAD)),
+    ),
+    and_(runs.c.state == "running", LEASE_OVER),
+)
+
+#: What a worker looks for.
 CLAIMABLE = (
-    select(runs.c.run_id, runs.c.job)
+    select(runs.c.run_id, runs.c.job, (runs.c.attempt > 0).label("begun"))
     .where(
         runs.c.job.not_in(bindparam("without", expanding=True)),
-        or_(
-            and_(
-                runs.c.state.in_(WAITING),
-                runs.c.due_us <= bindparam("now"),
-                or_(runs.c.reserved_for.is_(None), LEASE_OVER),
-                or_(runs.c.order_key.is_(None), runs.c.attempt > 0, ~exists().where(_AHEAD)),
-            ),
-            and_(runs.c.state == "running", LEASE_OVER),
-        ),
+        or_(runs.c.attempt > 0, runs.c.job.not_in(bindparam("resting", expanding=True))),
+        _FREE,
     )
-    .order_by(runs.c.priority.desc(), runs.c.due_us, runs.c.run_id)
+    # What began before is late already, and others of its job may wait for it: of its priority it is the first.
+    .order_by(
+        runs.c.priority.desc(),
+        case((runs.c.attempt > 0, 0), else_=1),
+        runs.c.due_us,
+        runs.c.run_id,
+    )
     .limit(bindparam("limit"))
+)
+
+#: The same of these jobs, of each its first few: one that waits for others must not hide the rest.
+_free = (
+    select(
+        runs.c.run_id,
+        runs.c.job,
+        runs.c.fence,
+        func.row_number().over(partition_by=runs.c.job, order_by=(runs.c.priority.desc(), runs.c.run_id)).label("n"),
+    )
+    .where(runs.c.job.in_(bindparam("of", expanding=True)), _FREE)
+    .subquery()
+)
+CARRIED = (
+    select(_free.c.run_id, _free.c.job, _free.c.fence)
+    .where(_free.c.n <= bindparam("each"))
+    .order_by(_free.c.n, _free.c.run_id)
 )
 
 #: Runs of the job that a new one would overlap with.

@@ -1,7 +1,7 @@
 """The tables of the ledger. Instants are BIGINT microseconds UTC: MySQL loses them otherwise, SQLite has no type.
 
-    jobs ──< runs ──< attempts          outputs ──< publications          leases             gates
-    what is scheduled, up to where      what is current, and what was     who keeps house    rows to lock
+    jobs ──< runs ──< attempts          outputs ──< publications, output_state    leases             gates
+    what is scheduled, up to where      what is current, and what was             who keeps house    rows to lock
       └──< followers: jobs without a schedule, triggered by the ends of others
 
 Run states and what leads to each:
@@ -18,8 +18,23 @@ Output tables are made when a job first publishes (db.outputs), canonical ones w
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, Row, String, Table, Text, UniqueConstraint
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 #: A row of a query, its columns by name.
 Record = Row[*tuple[Any, ...]]
@@ -32,14 +47,46 @@ metadata = MetaData(
     }
 )
 
+# Dialects are not imported here: each costs a cron line more than the run that it starts.
+
 #: SQLite gives out row numbers only for INTEGER PRIMARY KEY.
-Number = BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
+Number = BigInteger().with_variant(Integer(), "sqlite")
 Micros = BigInteger()
 Name = String(64)
-#: MySQL's TEXT ends at 64 KB, which a configuration or a list of reasons may pass.
-Long = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+class Long(TypeDecorator[str]):
+    """A text of up to 16 MB: MySQL's TEXT ends at 64 KB, which a configuration or a list of reasons may pass."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name not in ("mysql", "mariadb"):
+            return Text()
+        from sqlalchemy.dialects import mysql
+
+        return mysql.MEDIUMTEXT()
+
+
+class Bytes(TypeDecorator[bytes]):
+    """The same for bytes: MySQL's BLOB ends at 64 KB."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name not in ("mysql", "mariadb"):
+            return LargeBinary()
+        from sqlalchemy.dialects import mysql
+
+        return mysql.MEDIUMBLOB()
+
+
 #: Keys compare bytewise everywhere; MySQL's default collation would make "A" and "a" one slot.
-Key = String(191).with_variant(mysql.VARCHAR(191, collation="utf8mb4_bin"), "mysql", "mariadb")
+Key = String(191).with_variant(String(191, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+Pattern = String(255).with_variant(String(255, collation="utf8mb4_bin"), "mysql", "mariadb")
 
 jobs = Table(
     "jobs",
@@ -67,7 +114,7 @@ runs = Table(
     #: slot_us is null: that slot.
     Column("slot_last_us", Micros),
     Column("slot_count", Integer, nullable=False, default=1),
-    #: schedule | cron | manual | retry | backfill | reboot | after
+    #: schedule | cron | manual | retry | backfill | reboot | after | event
     Column("trigger", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("reason", Long),
@@ -173,6 +220,19 @@ publications = Table(
     Column("config_digest", String(64), nullable=False),
 )
 
+#: What is kept beside a version for the one that follows (db.output_state): in force once the pointer is there.
+output_state = Table(
+    "output_state",
+    metadata,
+    Column("output", Key, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Key, primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    #: How the bytes are read: a numpy dtype, or text.
+    Column("kind", String(8), nullable=False),
+    Column("content", Bytes, nullable=False),
+)
+
 leases = Table(
     "leases",
     metadata,
@@ -210,4 +270,95 @@ canonical = Table(
     Column("name", Key, primary_key=True),
     Column("kinds_json", Long, nullable=False),
     Column("row_count", BigInteger, nullable=False),
+    #: Drawn anew with every change where the database can see to that (SQLite); 0: unknown.
+    Column("token", BigInteger, nullable=False, server_default="0"),
+)
+
+#: Events to be told, written by the transaction that they tell of, relayed in the order of their numbers.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Number, primary_key=True, autoincrement=True),
+    Column("event_id", Key, nullable=False, unique=True),
+    Column("type", String(255), nullable=False),
+    #: Events with one such key are told one after the other; null: no order.
+    Column("order_key", Key),
+    Column("body", Long, nullable=False),
+    #: Of the body, in bytes: what is read at once is bounded by it.
+    Column("size", Integer, nullable=False),
+    #: 1: it waits until somebody wants it. 0: it may pass unheard.
+    Column("kept", Integer, nullable=False, default=1),
+    Column("run_id", BigInteger),
+    Column("fence", BigInteger),
+    Column("created_us", Micros, nullable=False),
+    #: Not sent (again) before this instant.
+    Column("due_us", Micros, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    #: Why the broker would not have it, the last time.
+    Column("problem", Long),
+    #: When the broker answered for it; null: it has not.
+    Column("published_us", Micros),
+    #: Serves the relay: what is due of what was not sent; and the pruning of the rest.
+    Index("ix_outbox_published_due", "published_us", "due_us", "seq"),
+    sqlite_autoincrement=True,
+)
+
+#: Events that have had their effect, by consumer: written by the transaction of that effect.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("consumer", Key, primary_key=True),
+    Column("event", Key, primary_key=True),
+    #: Names the transaction that wrote the row: two that come at once see who was first.
+    Column("token", String(48), nullable=False),
+    Column("at_us", Micros, nullable=False),
+    Index("ix_inbox_at_us", "at_us"),
+)
+
+#: What jobs and handlers count (ctx.counter); the counters job publishes it with the rest.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("name", Key, primary_key=True),
+    Column("key", Key, primary_key=True),
+    Column("value", Double, nullable=False),
+    Column("as_of_us", Micros, nullable=False),
+)
+
+#: The events that a run is about, in the order they came.
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("run_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("body", Long, nullable=False),
+)
+
+#: What went through a queue in a few seconds, as one process saw it; old rows are thrown away.
+flows = Table(
+    "flows",
+    metadata,
+    Column("queue", Key, primary_key=True),
+    Column("owner", String(36), primary_key=True),
+    Column("at_us", Micros, primary_key=True, autoincrement=False),
+    #: Seconds that the row tells of.
+    Column("seconds", Float, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("dead", Integer, nullable=False),
+    #: Seconds of work on these, and how many could be worked on at once.
+    Column("busy_s", Float, nullable=False),
+    Column("hands", Integer, nullable=False),
+    #: Messages that waited in the queue at the end, and how long the last one taken had waited; null: not known.
+    Column("depth", Integer),
+    Column("lag_s", Float),
+    Index("ix_flows_at_us", "at_us"),
+)
+
+#: Which queues were bound to which types of events, so that what is wanted no more can be unbound.
+bindings = Table(
+    "bindings",
+    metadata,
+    Column("queue", Key, primary_key=True),
+    Column("pattern", Pattern, primary_key=True),
 )
