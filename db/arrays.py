@@ -1,31 +1,56 @@
 """Rows of any driver gathered into arrays, a batch at a time."""
 
-import sys
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
+from itertools import chain, count
+from struct import Struct, error
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from db.canonical import USERS, Shape
 from db.errors import SourceError
+from db.values import CONVERSIONS, Array, first_bad, objects
 
-Array = NDArray[Any]
-
-TRUE = frozenset({"1", "t", "true", "y", "yes"})
-FALSE = frozenset({"", "0", "f", "false", "n", "no"})
+#: Kinds whose cells are eight bytes, and what struct calls them: it takes no text, no NULL, no fraction for an integer.
+PACKED = {"id": ("q", np.int64), "int": ("q", np.int64), "float": ("d", np.float64)}
 
 
 class Columns(dict[str, Array]):
-    """Arrays of one length by canonical name; `rows` is that length, `skipped_null` how many rows had a NULL key."""
+    """Arrays of one length by canonical name; `rows` is that length, `skipped_null` how many rows had a NULL key.
 
-    def __init__(self, arrays: Mapping[str, Array], rows: int, skipped_null: int) -> None:
+    `coded` holds, for each column of text ids, the distinct ids in no order, and for each row its id's place there.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        rows: int,
+        skipped_null: int,
+        coded: Mapping[str, tuple[Array, Array]] | None = None,
+    ) -> None:
         super().__init__(arrays)
         self.rows = rows
         self.skipped_null = skipped_null
+        self.coded = dict(coded or {})
+
+
+class Texts:
+    """Distinct text ids, numbered as they come: a row costs four bytes, however long its id is."""
+
+    def __init__(self) -> None:
+        self._numbers: defaultdict[str, int] = defaultdict(count().__next__)
+        self._listed: Array = objects([])
+
+    def codes(self, values: Sequence[str]) -> Array:
+        return np.fromiter(map(self._numbers.__getitem__, values), np.uint32, len(values))
+
+    def distinct(self) -> Array:
+        if len(self._listed) < len(self._numbers):
+            self._listed = objects(list(self._numbers))
+        return self._listed
 
 
 class Gathering:
@@ -38,35 +63,82 @@ class Gathering:
         self._kinds = {name: shape.columns.get(name, "any") for name in columns}
         self._required = [i for i, name in enumerate(columns) if name in shape.required]
         self._parts: dict[str, list[Array]] = {name: [] for name in columns}
+        people = Texts()
+        self._texts = {c: people if c in USERS else Texts() for c, kind in self._kinds.items() if kind == "id"}
 
     def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         self.seen += len(rows)
+        packed = _packed(tuple(self._kinds.values()), rows)
+        if packed is not None:
+            for name, values in zip(self._kinds, packed, strict=True):
+                self._parts[name].append(values)
+            return
         columns = list(zip(*rows, strict=True))
         if wanting := [i for i in self._required if _has_nulls(columns[i])]:
             whole = [row for row in rows if not any(_is_null(row[i]) for i in wanting)]
             self._skipped += len(rows) - len(whole)
             columns = list(zip(*whole, strict=True))
-        for name, values in zip(self._kinds, columns, strict=False):
-            self._parts[name].append(self._convert(name, values))
+        for name, cells in zip(self._kinds, columns, strict=False):
+            self._parts[name].append(self._convert(name, cells))
 
     def finish(self) -> Columns:
-        people = [self._parts[name] for name in self._kinds if name in USERS]
-        if any(part.dtype == object for parts in people for part in parts):
-            for parts in people:
-                parts[:] = [_as_text(part) for part in parts]
-        arrays = {name: _joined(kind, self._parts[name]) for name, kind in self._kinds.items()}
-        return Columns(arrays, self.seen - self._skipped, self._skipped)
+        text = {c for c in self._texts if any(part.dtype == np.uint32 for part in self._parts[c])}
+        if text & USERS:
+            text |= self._texts.keys() & USERS
+        # The parts of one column go before the next one is joined.
+        arrays = {name: self._joined(name, self._parts.pop(name), name in text) for name in self._kinds}
+        coded = {name: (self._texts[name].distinct(), arrays[name]) for name in arrays if name in text}
+        arrays |= {name: ids[codes] for name, (ids, codes) in coded.items()}
+        return Columns(arrays, self.seen - self._skipped, self._skipped, coded)
+
+    def _joined(self, name: str, parts: list[Array], as_codes: bool) -> Array:
+        if as_codes:
+            number = self._texts[name].codes
+            parts = [part if part.dtype == np.uint32 else number(list(map(str, part.tolist()))) for part in parts]
+        return np.concatenate(parts) if parts else CONVERSIONS[self._kinds[name]]([])
 
     def _convert(self, name: str, values: Sequence[Any]) -> Array:
+        if name in self._texts and set(map(type, values)) == {str}:
+            return self._texts[name].codes(values)
         convert = CONVERSIONS[self._kinds[name]]
         try:
-            return convert(values)
+            array = convert(values)
         except (ValueError, TypeError, OverflowError, ArithmeticError):
-            bad = _first_bad(convert, values)
+            bad = first_bad(convert, values)
             raise SourceError(
                 f"[sources.{self._source}] columns.{name}: {bad!r} is not a {self._kinds[name]}; map another column, "
                 "or leave such rows out with where"
             ) from None
+        return self._texts[name].codes(array.tolist()) if name in self._texts and array.dtype == object else array
+
+
+def _packed(kinds: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> list[Array] | None:
+    """The columns of rows that hold nothing but whole numbers and floats; None of others, for `_convert` to look at.
+
+    All cells of a batch go through one call of struct: three times as fast as a column at a time.
+    """
+    if not rows or not all(map(_is_packed, kinds, rows[0])):
+        return None
+    try:
+        cells = _packer(kinds, len(rows)).pack(*chain.from_iterable(rows))
+    except (error, TypeError, ValueError, OverflowError):
+        return None
+    table = np.frombuffer(cells, [(str(i), PACKED[kind][1]) for i, kind in enumerate(kinds)])
+    columns = [np.ascontiguousarray(table[str(i)]) for i in range(len(kinds))]
+    if any(column.dtype == np.float64 and bool(np.isnan(column).any()) for column in columns):
+        return None
+    return columns
+
+
+def _is_packed(kind: str, cell: object) -> bool:
+    if kind not in PACKED or isinstance(cell, bool):
+        return False
+    return isinstance(cell, int | float | Decimal if kind == "float" else int)
+
+
+@lru_cache(8)
+def _packer(kinds: tuple[str, ...], rows: int) -> Struct:
+    return Struct("=" + "".join(PACKED[kind][0] for kind in kinds) * rows)
 
 
 def _is_null(value: object) -> bool:
@@ -76,134 +148,3 @@ def _is_null(value: object) -> bool:
 
 def _has_nulls(values: Sequence[Any]) -> bool:
     return None in values or (isinstance(values[0], float | Decimal) and any(map(_is_null, values)))
-
-
-def _first_bad(convert: Callable[[Sequence[Any]], Array], values: Iterable[Any]) -> object:
-    for value in values:
-        try:
-            convert([value])
-        except (ValueError, TypeError, OverflowError, ArithmeticError):
-            return value
-    raise AssertionError("one of the values was refused")
-
-
-def _objects(values: Sequence[Any]) -> Array:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
-
-
-def _ids(values: Sequence[Any]) -> Array:
-    types = set(map(type, values))
-    if types == {str}:
-        # One object for each distinct id, however many rows name it.
-        return _objects(list(map(sys.intern, values)))
-    if types != {int}:
-        values = [_id(value) for value in values]
-        types = set(map(type, values))
-    return _int64(values) if _fits(types, values) else _objects([sys.intern(str(value)) for value in values])
-
-
-def _fits(types: set[type], values: Sequence[Any]) -> bool:
-    """True when every value is an integer that int64 can hold."""
-    return types <= {int} and (not values or (min(values) >= -(2**63) and max(values) < 2**63))
-
-
-def _int64(values: Sequence[Any]) -> Array:
-    return np.fromiter(values, dtype=np.int64, count=len(values))
-
-
-def _id(value: object) -> int | str:
-    """Drivers give the same id as int, Decimal or float; a UUID or bytes only have a text."""
-    match value:
-        case str() | int() if not isinstance(value, bool):
-            return value
-        case Decimal() | float() if value == int(value):
-            return int(value)
-        case bytes() if len(value) == 16:
-            return str(uuid.UUID(bytes=value))
-        case bytes():
-            return value.decode("utf-8", "backslashreplace")
-    return str(value)
-
-
-def _floats(values: Sequence[Any]) -> Array:
-    return np.array(values, dtype=np.float64)
-
-
-def _ints(values: Sequence[Any]) -> Array:
-    return _int64(list(map(int, values)))
-
-
-def _texts(values: Sequence[Any]) -> Array:
-    return _objects([value if value is None or isinstance(value, str) else str(_id(value)) for value in values])
-
-
-def _bools(values: Sequence[Any]) -> Array:
-    return np.fromiter(map(_bool, values), dtype=np.bool_, count=len(values))
-
-
-def _bool(value: object) -> bool:
-    if not isinstance(value, str):
-        return bool(value)
-    word = value.strip().lower()
-    if word in TRUE | FALSE:
-        return word in TRUE
-    raise ValueError(value)
-
-
-def _times(values: Sequence[Any]) -> Array:
-    return np.array([_time(value) for value in values], dtype="datetime64[us]")
-
-
-def _time(value: object) -> datetime | None:
-    """An instant in UTC without its zone, as numpy keeps it; a number is seconds since the epoch, no zone means UTC."""
-    match value:
-        case None | "":
-            return None
-        case datetime():
-            at = value
-        case date():
-            at = datetime(value.year, value.month, value.day)
-        case int() | float() | Decimal():
-            at = datetime.fromtimestamp(float(value), UTC)
-        case _:
-            at = datetime.fromisoformat(str(value))
-    return at if at.tzinfo is None else at.astimezone(UTC).replace(tzinfo=None)
-
-
-def _anything(values: Sequence[Any]) -> Array:
-    types = set(map(type, values))
-    if types <= {int, Decimal} and all(map(_is_whole, values)):
-        # A sum of integers is a numeric without decimals on two of the databases.
-        values, types = list(map(int, values)), {int}
-    if _fits(types, values):
-        return _int64(values)
-    if types <= {int, float, Decimal}:
-        return _floats(values)
-    return _objects(values)
-
-
-def _is_whole(value: int | Decimal) -> bool:
-    return isinstance(value, int) or value.as_tuple().exponent == 0
-
-
-CONVERSIONS: Mapping[str, Callable[[Sequence[Any]], Array]] = {
-    "id": _ids,
-    "int": _ints,
-    "float": _floats,
-    "text": _texts,
-    "bool": _bools,
-    "time": _times,
-    "any": _anything,
-}
-
-
-def _as_text(part: Array) -> Array:
-    return part if part.dtype == object else _objects([sys.intern(str(value)) for value in part.tolist()])
-
-
-def _joined(kind: str, parts: list[Array]) -> Array:
-    if kind == "id" and any(part.dtype == object for part in parts):
-        parts = [_as_text(part) for part in parts]
-    return np.concatenate(parts) if parts else CONVERSIONS[kind]([])

@@ -3,7 +3,6 @@
 from typing import Any
 
 from sqlalchemy import String
-from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -23,6 +22,8 @@ class Bytewise(TypeDecorator[str]):
         if dialect.name == "postgresql":
             return String(characters, collation="C")
         if dialect.name in ("mysql", "mariadb"):
+            from sqlalchemy.dialects import mysql
+
             # Of the bytewise collations only these two tell "a" from "a "; each server knows one of them. A MariaDB
             # reached through a mysql:// URL calls itself mysql.
             maria = bool(getattr(dialect, "is_mariadb", False))

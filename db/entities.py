@@ -10,9 +10,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,28 @@ class Shape:
     why: Mapping[str, str]
 
 
+class Block(NamedTuple):
+    """Values of some keys, one after another in `data`: that of the i-th ends before ends[i]."""
+
+    keys: list[str]
+    ends: list[int]
+    data: memoryview
+
+    def values(self) -> Iterator[tuple[str, bytes]]:
+        """Each key with its value."""
+        return ((key, bytes(self.data[a:b])) for key, (a, b) in zip(self.keys, pairwise([0, *self.ends]), strict=True))
+
+
 def json_values(version: int, at: str, columns: Columns, shape: Shape) -> Iterator[tuple[str, bytes]]:
     """(key, value) of each run of equal keys, in the order of the rows; columns are arrays of one length.
 
     NaN, infinities and None become null. Keys must lie together: a key in two places gives two values.
     """
+    return chain.from_iterable(block.values() for block in json_blocks(version, at, columns, shape))
+
+
+def json_blocks(version: int, at: str, columns: Columns, shape: Shape) -> Iterator[Block]:
+    """The same in blocks of about CHUNK_ROWS rows: a million values are never held one by one."""
     keys = columns[shape.key]
     starts = _starts(keys)
     woven = _woven_fast if _many(len(keys)) else _woven
@@ -55,8 +72,8 @@ def json_values(version: int, at: str, columns: Columns, shape: Shape) -> Iterat
         cut = slice(int(starts[first]), int(starts[last]))
         ends = starts[first + 1 : last + 1] - starts[first]
         part = {name: values[cut] for name, values in columns.items()}
-        names = map(str, keys[starts[first:last]].tolist())
-        yield from zip(names, woven(_head(version, at), part, shape, ends), strict=True)
+        names = list(map(str, keys[starts[first:last]].tolist()))
+        yield Block(names, *woven(_head(version, at), part, shape, ends))
 
 
 def _many(rows: int) -> bool:
@@ -92,12 +109,13 @@ def _literals(shape: Shape) -> list[str]:
     return ["[", ",", ",{" + before[0], *before[1:], "}]"]
 
 
-def _woven(head: str, part: Columns, shape: Shape, ends: NDArray[np.int64]) -> list[bytes]:
-    """The values of whole keys; `ends` says after which row each ends."""
+def _woven(head: str, part: Columns, shape: Shape, ends: NDArray[np.int64]) -> tuple[list[int], memoryview]:
+    """The values of whole keys, and where each ends; `ends` says after which row."""
     literals = _literals(shape)
     template = "%s".join(literal.replace("%", "%%") for literal in literals)
     items = [template % cells for cells in zip(*(_texts(*column) for column in _typed(part, shape)), strict=True)]
-    return [f"{head}{','.join(items[a:b])}]}}".encode() for a, b in pairwise(chain([0], ends.tolist()))]
+    values = [f"{head}{','.join(items[a:b])}]}}".encode() for a, b in pairwise(chain([0], ends.tolist()))]
+    return list(accumulate(map(len, values))), memoryview(b"".join(values))
 
 
 def _typed(part: Columns, shape: Shape) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -152,7 +170,7 @@ WRITERS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _woven_fast(head: str, part: Columns, shape: Shape, ends: NDArray[np.int64]) -> list[bytes]:
+def _woven_fast(head: str, part: Columns, shape: Shape, ends: NDArray[np.int64]) -> tuple[list[int], memoryview]:
     from db import entities_fast
 
     columns = [_column_fast(kind, values) for kind, values in _typed(part, shape)]

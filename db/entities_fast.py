@@ -4,7 +4,7 @@ Places in bytes are unsigned throughout: numba takes a signed index for one that
 """
 
 from collections.abc import Callable, Iterable
-from itertools import chain, pairwise
+from itertools import chain
 from typing import ParamSpec, TypeVar, cast
 
 import numba
@@ -40,8 +40,12 @@ SIGN, INFINITE = U(1 << 63), U(0x7FF << 52)
 MINUS, PLUS, POINT, EXPONENT, DIGIT, COMMA, BRACKET, BRACE = map(U, b"-+.e0,]}")
 
 
-def weave(head: str, literals: list[str], columns: list[Column], key_ends: NDArray[np.int64]) -> list[bytes]:
-    """The values of whole keys: before each cell of a row its literal, after the last cell the last literal.
+def weave(
+    head: str, literals: list[str], columns: list[Column], key_ends: NDArray[np.int64]
+) -> tuple[list[int], memoryview]:
+    """The values of whole keys, one after another, and where each ends.
+
+    Before each cell of a row stands its literal, after the last cell the last literal.
 
     `key_ends` says after which row each key ends. Numbers are written as str() and repr() do, doubles that are not
     finite as null.
@@ -56,8 +60,7 @@ def weave(head: str, literals: list[str], columns: list[Column], key_ends: NDArr
     room = rows * (int(framing[-1]) + len(columns) * NUMBER_BYTES) + keys * (len(head) * 4 + 2) + len(source)
     out, ends = np.empty(room, np.uint8), np.empty(keys, np.int64)
     _weave(source, framing, kinds, cells, key_ends.astype(U), POWERS, out, ends)
-    view = out.data
-    return [bytes(view[a:b]) for a, b in pairwise([0, *ends.tolist()])]
+    return ends.tolist(), out.data[: ends[-1]]
 
 
 def _kind(column: Column) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, Double, MetaData, String, Table, Text, inspect
-from sqlalchemy.dialects import mysql
+from sqlalchemy import BigInteger, Column, Connection, Double, MetaData, String, Table, inspect
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
 from db.bytewise import Bytewise
 from db.columns import Columns, length
 from db.errors import OutputError
+from db.tables import Long
 from db.tables import metadata as ledger_tables
 
 KINDS = ("id", "int", "float", "text", "time", "json")
@@ -104,7 +104,7 @@ def _type(kind: str, in_key: bool) -> TypeEngine[Any]:
         return Bytewise(KEY_CHARACTERS)
     if kind == "time":
         return String(32)
-    return Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+    return Long()
 
 
 def table_of(spec: OutputSpec) -> Table:

@@ -10,33 +10,41 @@ A version that was abandoned half-way is undone before the next one begins, and 
 `building` changed and is fenced off.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, and_, func, insert, select, update
 
 from db import engine as transactions
+from db import output_state
 from db import statements as sql
+from db.bulk import Bulk, plain
 from db.columns import Columns, as_column, changed_rows, length, sort_rows, take, to_columns
 from db.errors import Fenced, OutputError, did_you_mean
 from db.failpoint import reach
 from db.output_spec import KEY_CHARACTERS, OutputSpec, create, drop, refuse_foreign, settle, table_of
+from db.pace import Pace
+from db.sweeping import sweep
 from db.tables import Record, outputs, publications
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from db.digests import Lists
+
 #: `until` of a row that is still current.
 OPEN = 2**63 - 1
-#: What one write transaction aims at; readers and other writers may have to wait for 250 ms, not longer.
-BATCH_S = 0.1
-FIRST_BATCH = 2_000
 #: Rows compared at once: bounds memory, not time.
 CHUNK_ROWS = 200_000
 #: Keys in one `IN (...)`.
 KEYS_AT_ONCE = 500
+#: From so many rows on digests are kept: fewer are compared sooner than that.
+DIGESTED_ROWS = 2_000
+#: Above this part of changed lists, reading by ranges beats asking for single keys.
+SELECTIVE = 0.25
+#: The names of what is kept beside a version begin with one of these (db.output_state).
+DIGESTS, BASIS = "digests.", "basis."
 
 
 @dataclass(frozen=True)
@@ -88,11 +96,18 @@ class Build:
     restores: int | None = None
     inserted: int = 0
     closed: int = 0
-    batch: int = FIRST_BATCH
+    #: The keys of the lists that differ from the version before, and all rows of this one where they are at hand.
     touched: list[Any] = field(default_factory=list)
+    rows: Columns | None = None
     #: What has been written: everything, or these keys.
     whole: bool = False
     written: set[Any] = field(default_factory=set)
+    #: The digests of this version's lists as far as they are written, and what else is kept beside the version.
+    lists: "Lists | None" = None
+    state: dict[str, "NDArray[Any]"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.engine)
 
     # -- beginning
 
@@ -109,6 +124,8 @@ class Build:
 
         if transactions.in_write(self.engine, work):
             self._undo_abandoned()
+        basis = output_state.newest(self.engine, self.spec.name, self.base, BASIS)
+        output_state.sweep(self.engine, self.spec.name, [self.base, basis or self.base])
 
     def _ensure_table(self) -> None:
         def work(connection: Connection) -> None:
@@ -160,19 +177,10 @@ class Build:
     def _undo_abandoned(self) -> None:
         """Deletes rows that no version shows and reopens those that an abandoned version closed."""
         table = table_of(self.spec)
-        keys = [table.c[name] for name in (*self.spec.row_key, "since")]
-        dead = select(*keys).where(table.c.since > self.base, table.c.since < self.version)
-        shut = select(*keys).where(table.c.until > self.base, table.c.until < self.version)
-        at = [column == bindparam(f"at_{column.name}") for column in keys]
-        for rows, statement in ((dead, table.delete().where(*at)), (shut, update(table).where(*at).values(until=OPEN))):
-            while True:
-                with transactions.read(self.engine) as connection:
-                    found = connection.execute(rows.limit(FIRST_BATCH)).all()
-                if not found:
-                    break
-                with transactions.write(self.engine) as connection:
-                    self._hold(connection)
-                    connection.execute(statement, [{f"at_{k}": v for k, v in row._mapping.items()} for row in found])
+        dead = and_(table.c.since > self.base, table.c.since < self.version)
+        shut = and_(table.c.until > self.base, table.c.until < self.version)
+        sweep(self.engine, table, dead, table.delete(), self._hold)
+        sweep(self.engine, table, shut, update(table).values(until=OPEN), self._hold)
 
     # -- rows
 
@@ -180,8 +188,9 @@ class Build:
         """Writes what differs from the current version. `only`: these keys alone are replaced."""
         columns = sort_rows(self._checked(columns, only), self.spec.row_key)
         self.build = self.build if only is None else "partial"
-        parts = self._ranges(columns) if only is None else self._key_lists(columns, only)
-        for current, new in parts:
+        # A row that differs in a stamp alone stays as it is: what is read then is not what was written here.
+        self.rows = columns if only is None and not self.spec.stamp else None
+        for current, new in self._parts(columns, only):
             inserted, closed = changed_rows(current, new, self.spec.row_key, self.spec.compared)
             self._note_keys(current, closed, new, inserted)
             self._close(take(current, closed))
@@ -216,6 +225,34 @@ class Build:
         self.whole = only is None
         self.written |= set(only or ())
 
+    def _parts(self, columns: Columns, only: Sequence[Any] | None) -> Iterator[tuple[Columns, Columns]]:
+        """(current, new) rows of the lists that may differ: those whose digest does, where digests are kept."""
+        from db import digests
+
+        before, new = self._digests(), digests.digest_lists(self.spec, columns)
+        if only is not None:
+            whole = self.lists or before
+            self.lists = digests.merged(whole, new, only) if whole else None
+            if before is None:
+                return self._key_lists(columns, only)
+            before = digests.chosen(before, only)
+        elif before is not None or length(columns) >= DIGESTED_ROWS:
+            self.lists = new
+        if before is None:
+            return self._ranges(columns)
+        changed, gone = digests.differing(before, new)
+        if only is None and len(changed) + len(gone) > len(new.keys) * SELECTIVE:
+            return self._ranges(columns)
+        kept = digests.places(changed, columns[self.spec.key]) >= 0
+        return self._key_lists(take(columns, kept), [*changed.tolist(), *gone.tolist()])
+
+    def _digests(self) -> "Lists | None":
+        """The digests of the lists of the version before this one; None where none are kept."""
+        from db.digests import Lists
+
+        kept = output_state.load(self.engine, self.spec.name, self.base, DIGESTS)
+        return Lists(kept["keys"], kept["values"]) if kept else None
+
     def _ranges(self, columns: Columns) -> Iterator[tuple[Columns, Columns]]:
         """(current, new) by ranges of keys that together cover everything; a key is never torn."""
         keys, n = columns[self.spec.key], length(columns)
@@ -232,13 +269,16 @@ class Build:
             low, begin = high, end
 
     def _key_lists(self, columns: Columns, only: Sequence[Any]) -> Iterator[tuple[Columns, Columns]]:
+        """(current, new) by lists of keys; `columns` has no others."""
         import numpy as np
 
         wanted = sorted(set(only))
         for begin in range(0, len(wanted), KEYS_AT_ONCE):
             keys = wanted[begin : begin + KEYS_AT_ONCE]
-            chosen = np.isin(columns[self.spec.key], np.array(keys, dtype=columns[self.spec.key].dtype))
-            yield read_rows(self.engine, self.spec, self.base, keys=keys), take(columns, chosen)
+            first = np.searchsorted(columns[self.spec.key], keys[0], "left")
+            last = np.searchsorted(columns[self.spec.key], keys[-1], "right")
+            new = {name: values[first:last] for name, values in columns.items()}
+            yield read_rows(self.engine, self.spec, self.base, keys=keys), new
 
     def _current(self, low: Any, high: Any) -> Columns:
         return read_rows(self.engine, self.spec, self.base, low=low, high=high)
@@ -248,61 +288,59 @@ class Build:
         self.touched.extend(dict.fromkeys(new[self.spec.key][inserted].tolist()))
 
     def _close(self, rows: Columns) -> None:
-        table = table_of(self.spec)
-        at = [table.c[name] == bindparam(f"at_{name}") for name in self.spec.row_key]
-        statement = update(table).where(*at, table.c.until == OPEN).values(until=self.version)
-        values = [rows[name].tolist() for name in self.spec.row_key]
-        names = [f"at_{name}" for name in self.spec.row_key]
-        self.closed += self._in_batches(statement, names, list(zip(*values, strict=True)))
+        keys = {name: rows[name] for name in self.spec.row_key}
+        bulk = Bulk(self.engine, table_of(self.spec), {})
+        self.closed += self._in_batches(keys, lambda c, some: bulk.change(c, some, "until", OPEN, self.version))
 
     def _insert(self, rows: Columns) -> None:
-        names = [*self.spec.columns, "since", "until"]
-        n = length(rows)
-        values = [plain(rows[name]) for name in self.spec.columns]
-        lists = list(zip(*values, [self.version] * n, [OPEN] * n, strict=True))
-        self.inserted += self._in_batches(insert(table_of(self.spec)), names, lists)
+        bulk = Bulk(self.engine, table_of(self.spec), {"since": self.version, "until": OPEN})
+        self.inserted += self._in_batches(rows, bulk.insert, self._landed)
 
-    def _in_batches(self, statement: Any, names: Sequence[str], rows: list[tuple[Any, ...]]) -> int:
-        compiled = transactions.Prepared(self.engine, statement, names)
-        done = 0
-        while done < len(rows):
-            batch = rows[done : done + self.batch]
-            began = time.perf_counter()
-            transactions.in_write(self.engine, self._batch(compiled, batch))
+    def _in_batches(
+        self,
+        rows: Columns,
+        put: Callable[[Connection, Columns], None],
+        landed: Callable[[Connection, Columns], bool] = lambda connection, batch: False,
+    ) -> int:
+        done, n = 0, length(rows)
+        while done < n:
+            batch = {name: values[done : done + self.pace.rows] for name, values in rows.items()}
+            with self.pace.transaction():
+                transactions.in_write(self.engine, self._batch(batch, put, landed))
             reach("effect-batch")
-            self._pace(time.perf_counter() - began)
-            done += len(batch)
+            done += length(batch)
         return done
 
-    def _batch(self, compiled: transactions.Prepared, batch: list[tuple[Any, ...]]) -> Callable[[Connection], None]:
+    def _batch(
+        self, batch: Columns, put: Callable[[Connection, Columns], None], landed: Callable[[Connection, Columns], bool]
+    ) -> Callable[[Connection], None]:
         """The batch as a transaction that can be tried again, even if it was committed."""
         sent: list[bool] = []
 
         def work(connection: Connection) -> None:
             self._hold(connection)
-            if not (sent and self._landed(connection, batch[-1])):
+            if not (sent and landed(connection, batch)):
                 sent.append(True)
-                compiled.execute_many(connection, batch)
+                put(connection, batch)
 
         return work
 
-    def _landed(self, connection: Connection, row: tuple[Any, ...]) -> bool:
-        """True when this row of a batch of new ones is there; rows that are only closed can be closed twice."""
-        if len(row) == len(self.spec.row_key):
-            return False
+    def _landed(self, connection: Connection, batch: Columns) -> bool:
+        """True when the last row of a batch of new ones is there; rows that are only closed can be closed twice."""
         table = table_of(self.spec)
-        values = dict(zip(self.spec.columns, row, strict=False))
-        at = [table.c[name] == values[name] for name in self.spec.row_key]
+        at = [table.c[name] == plain(batch[name][-1:])[0] for name in self.spec.row_key]
         query = select(table.c.since).where(*at, table.c.since == self.version)
         return connection.execute(query).first() is not None
 
-    def _pace(self, seconds: float) -> None:
-        self.batch = max(100, int(self.batch * min(2.0, max(0.25, BATCH_S / max(seconds, 1e-4)))))
-        if self.engine.dialect.name == "sqlite":
-            # SQLite's waiting writers only look now and then; without a gap the next batch would win every time.
-            time.sleep(seconds / 10)
-
     # -- ending
+
+    def seal(self) -> None:
+        """Keeps beside the version what spares the next one work. The version is whole without it."""
+        kept = dict(self.state)
+        if self.lists is not None:
+            kept |= {f"{DIGESTS}keys": self.lists.keys, f"{DIGESTS}values": self.lists.values}
+        if kept:
+            output_state.save(self.engine, self.spec.name, self.version, kept, self._hold)
 
     def publish(self, connection: Connection, built_at: str, config_digest: str) -> Published:
         """Moves the pointer, in the transaction that also ends the run."""
@@ -353,6 +391,7 @@ def rollback(engine: Engine, name: str, built_at: str) -> Published:
     build = Build(engine, spec, None, None, build="rollback", restores=target.version)
     build.begin()
     build.write(read_rows(engine, spec, target.version))
+    build.seal()
     with transactions.write(engine) as connection:
         return build.publish(connection, built_at, target.config_digest)
 
@@ -362,6 +401,7 @@ def reset(engine: Engine, name: str) -> None:
     spec, _ = find(engine, name)
     with transactions.write(engine) as connection:
         drop(connection, spec)
+        output_state.forget(connection, name)
         connection.execute(outputs.delete().where(outputs.c.name == name))
         connection.execute(publications.delete().where(publications.c.output == name))
 
@@ -382,19 +422,7 @@ def prune(engine: Engine, spec: OutputSpec, oldest: int) -> int:
         where = (outputs.c.name == spec.name, outputs.c.kept_from < oldest)
         connection.execute(update(outputs).where(*where).values(kept_from=oldest))
     table = table_of(spec)
-    keys = [table.c[name] for name in (*spec.row_key, "since")]
-    at = [column == bindparam(f"at_{column.name}") for column in keys]
-    deleted = 0
-    while True:
-        with transactions.read(engine) as connection:
-            found = connection.execute(select(*keys).where(table.c.until <= oldest).limit(FIRST_BATCH)).all()
-        if not found:
-            return deleted
-        with transactions.write(engine) as connection:
-            connection.execute(
-                table.delete().where(*at), [{f"at_{k}": v for k, v in row._mapping.items()} for row in found]
-            )
-        deleted += len(found)
+    return sweep(engine, table, table.c.until <= oldest, table.delete())
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -433,7 +461,10 @@ def changed_keys(engine: Engine, spec: OutputSpec, after: int, upto: int) -> lis
     key = table.c[spec.key]
     began = select(key).where(table.c.since > after, table.c.since <= upto)
     ended = select(key).where(table.c.until > after, table.c.until <= upto)
+    past = (publications.c.output == spec.name, publications.c.version > after, publications.c.version <= upto)
     with transactions.read(engine) as connection:
+        if connection.execute(select(func.sum(publications.c.changed)).where(*past)).scalar() == 0:
+            return []
         return [row[0] for row in connection.execute(began.union(ended))]
 
 
@@ -443,14 +474,6 @@ def all_keys(engine: Engine, spec: OutputSpec, version: int) -> list[Any]:
     with transactions.read(engine) as connection:
         query = select(table.c[spec.key]).where(*where).distinct().order_by(table.c[spec.key])
         return [row[0] for row in connection.execute(query)]
-
-
-def plain(values: "NDArray[Any]") -> list[Any]:
-    """Python values for a driver; a float that is no number becomes NULL."""
-    listed: list[Any] = values.tolist()
-    if values.dtype.kind == "f":
-        return [None if value != value else value for value in listed]
-    return listed
 
 
 def mark_mirrored(engine: Engine, name: str, version: int) -> None:

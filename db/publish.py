@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
@@ -13,7 +14,11 @@ from db.errors import Lost, Superseded
 from db.failpoint import reach
 from db.mirror import TURN_S, Mirror
 from db.output_spec import OutputSpec
+from db.pause import pause
 from db.tables import Record
+
+if TYPE_CHECKING:
+    from db.entities import Block
 
 #: Entities read and written at once: bounds memory.
 ENTITIES_AT_ONCE = 20_000
@@ -23,13 +28,16 @@ SELECTIVE = 50_000
 TRIES = 3
 
 
-def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False) -> int:
+def mirror_output(
+    engine: Engine, mirror: Mirror, name: str, whole: bool = False, build: outputs.Build | None = None
+) -> int:
     """Brings Redis to the current version of an output; how many entities were written.
 
     Only what changed since the version that Redis holds is written, everything after a flush or with `whole`. One
     process at a time does it: were each to give way to the next, an output that is published faster than it is written
     would never be whole. Whoever finds another at it leaves its version to that one, which looks again before it goes;
-    with `whole` it waits. Raises RedisUnavailable.
+    with `whole` it waits. `build` is the committed build of a version by this process: what it has at hand is not read
+    again. Raises RedisUnavailable.
     """
     spec, row = outputs.find(engine, name)
     if not spec.redis or not row.version:
@@ -37,10 +45,10 @@ def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False
     until = time.monotonic() + (2 * TURN_S if whole else 0)
     done = 0
     for _ in range(TRIES):
-        while not (written := _in_turn(engine, mirror, name, whole)):
+        while not (written := _in_turn(engine, mirror, name, whole, build)):
             if time.monotonic() >= until:
                 return done
-            time.sleep(0.1)
+            pause(0.1)
         done += sum(written)
         if mirror.version(name) == outputs.find(engine, name)[1].version:
             break
@@ -48,18 +56,18 @@ def mirror_output(engine: Engine, mirror: Mirror, name: str, whole: bool = False
     return done
 
 
-def _in_turn(engine: Engine, mirror: Mirror, name: str, whole: bool) -> list[int]:
+def _in_turn(engine: Engine, mirror: Mirror, name: str, whole: bool, build: outputs.Build | None) -> list[int]:
     """How many entities were written, if it was this process's turn."""
     with mirror.turn(name) as mine:
-        return [_bring(engine, mirror, name, whole)] if mine else []
+        return [_bring(engine, mirror, name, whole, build)] if mine else []
 
 
-def _bring(engine: Engine, mirror: Mirror, name: str, whole: bool) -> int:
+def _bring(engine: Engine, mirror: Mirror, name: str, whole: bool, build: outputs.Build | None) -> int:
     """When a newer version overtakes this one there is nothing left to do."""
     for _ in range(TRIES):
         spec, row = outputs.find(engine, name)
         try:
-            return _mirror(engine, mirror, spec, row, whole)
+            return _mirror(engine, mirror, spec, row, whole, build)
         except Superseded:
             if not _was_set_back(engine, mirror, name):
                 return 0
@@ -77,31 +85,65 @@ def _was_set_back(engine: Engine, mirror: Mirror, name: str) -> bool:
     return target > allocated
 
 
-def make_up(engine: Engine, mirror: Mirror) -> list[str]:
-    """Mirrors every output of which Redis does not hold the current version; their names. Raises RedisUnavailable."""
+def make_up(engine: Engine, mirror: Mirror, builds: Mapping[str, outputs.Build] = MappingProxyType({})) -> list[str]:
+    """Mirrors every output of which Redis does not hold the current version; their names. Raises RedisUnavailable.
+
+    `builds` are those that this process has just committed, by output.
+    """
     done = []
     for name, row in outputs.known(engine).items():
         if row.version and OutputSpec.from_json(row.spec_json).redis and mirror.version(name) != row.version:
-            mirror_output(engine, mirror, name)
+            mirror_output(engine, mirror, name, build=builds.get(name))
             done.append(name)
     return done
 
 
-def _mirror(engine: Engine, mirror: Mirror, spec: OutputSpec, row: Record, whole: bool) -> int:
+def _mirror(
+    engine: Engine, mirror: Mirror, spec: OutputSpec, row: Record, whole: bool, build: outputs.Build | None
+) -> int:
     version = row.version
     held = mirror.begin(spec.name, version)
     done = 0
     if held != version or whole:
-        changed = None if held is None or whole else outputs.changed_keys(engine, spec, held, version)
-        clean = changed is None or len(changed) > SELECTIVE
-        keys = outputs.all_keys(engine, spec, version) if changed is None or clean else changed
-        done = _write(engine, mirror, spec, version, sorted(keys), clean)
+        own = build if build is not None and build.version == version else None
+        changed = None if held is None or whole else _changed(engine, spec, held, version, own)
+        if own is not None and own.rows is not None:
+            done = _write_at_hand(engine, mirror, spec, own, changed)
+        else:
+            clean = changed is None or len(changed) > SELECTIVE
+            keys = outputs.all_keys(engine, spec, version) if changed is None or clean else changed
+            done = _write(engine, mirror, spec, version, sorted(keys), clean)
     published = outputs.publication(engine, spec.name, version)
     if published is not None:
         fields = ("run_id", "fence", "rows", "built_at", "config_digest")
         mirror.finish(spec.name, version, {f: v for f in fields if (v := getattr(published, f)) is not None})
     reach("redis-written")
     outputs.mark_mirrored(engine, spec.name, version)
+    return done
+
+
+def _changed(engine: Engine, spec: OutputSpec, held: int, version: int, build: outputs.Build | None) -> list[Any]:
+    """The keys of the entities that are others in `version` than in the one that Redis holds."""
+    if build is not None and build.base == held:
+        return list(dict.fromkeys(build.touched))
+    return outputs.changed_keys(engine, spec, held, version)
+
+
+def _write_at_hand(
+    engine: Engine, mirror: Mirror, spec: OutputSpec, build: outputs.Build, changed: list[Any] | None
+) -> int:
+    """Writes from the rows that were committed a moment ago: all, or those of the changed keys."""
+    import numpy as np
+
+    rows = build.rows or {}
+    published = outputs.publication(engine, spec.name, build.version)
+    if changed is not None:
+        keys = rows[spec.key]
+        rows = take(rows, np.isin(keys, np.array(changed, dtype=keys.dtype)))
+    done = _write_entities(mirror, spec, build.version, published.built_at if published else "", rows)
+    present = {str(key) for key in dict.fromkeys(rows[spec.key].tolist())}
+    stale = (mirror.keys_of(spec.prefix) if changed is None else set(map(str, changed))) - present
+    mirror.remove(spec.name, build.version, spec.prefix, sorted(stale))
     return done
 
 
@@ -141,7 +183,7 @@ def _write_entities(mirror: Mirror, spec: OutputSpec, version: int, at: str, row
             mirror.write_hash(spec.name, version, f"{spec.prefix}:{key}", fields, [], whole=True) and 1
             for key, fields in hashes(spec, rows)
         )
-    return mirror.write_json(spec.name, version, spec.prefix, json_entities(spec, version, at, rows))
+    return mirror.write_blocks(spec.name, version, spec.prefix, json_entities(spec, version, at, rows))
 
 
 def sets(spec: OutputSpec, rows: Columns) -> Iterator[tuple[str, list[Any]]]:
@@ -175,15 +217,15 @@ def groups(rows: Columns, key: str) -> Iterator[tuple[Any, int, int]]:
         yield value.item() if hasattr(value, "item") else value, begin, end
 
 
-def json_entities(spec: OutputSpec, version: int, at: str, rows: Columns) -> Iterator[tuple[str, bytes]]:
-    """(key, JSON) of each entity, its items in the output's order, the newest ones only where it says so."""
-    from db.entities import Shape, json_values
+def json_entities(spec: OutputSpec, version: int, at: str, rows: Columns) -> "Iterator[Block]":
+    """The JSON of each entity, its items in the output's order, the newest ones only where it says so."""
+    from db.entities import Shape, json_blocks
 
     item = spec.item or spec.row_key[-1]
     known = {spec.key, item, spec.score, spec.order if spec.order == "rank" else None}
     why = {name: kind for name, kind in spec.columns.items() if name not in known}
     shape = Shape(key=spec.key, item=item, score=spec.score, why=why)
-    return json_values(version, at, listed(spec, rows), shape)
+    return json_blocks(version, at, listed(spec, rows), shape)
 
 
 def listed(spec: OutputSpec, rows: Columns) -> Columns:
@@ -230,4 +272,5 @@ def _wanted(spec: OutputSpec, version: int, rows: Columns) -> Iterator[tuple[str
     elif spec.redis == "hash":
         yield from hashes(spec, rows)
     else:
-        yield from ((key, json.loads(value)["items"]) for key, value in json_entities(spec, version, "", rows))
+        for block in json_entities(spec, version, "", rows):
+            yield from ((key, json.loads(value)["items"]) for key, value in block.values())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, inspect
@@ -11,24 +12,33 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from db import engine as engines
 from db.canonical import CANONICAL, Shape
-from db.errors import DatabaseUnavailable, SourceError, did_you_mean
+from db.errors import DatabaseUnavailable, LedgerAway, SourceError, did_you_mean
+from db.source_state import state_of
 
 if TYPE_CHECKING:
     from db.arrays import Columns
+    from db.source_snapshots import Kept
 
 __all__ = [
-    "CANONICAL", "Shape", "SourceSpec", "check", "expand", "preview", "read", "read_only", "select", "single_select",
+    "CANONICAL", "Shape", "SourceSpec", "check", "expand", "largest", "preview", "quoted", "read", "read_only",
+    "select", "single_select", "used",
 ]  # fmt: skip
 
-#: Rows fetched at a time: large enough to hide the round trip, small enough to stay a few tens of MB.
-BATCH = 100_000
+#: Rows fetched at a time: enough to hide the round trip, few enough to stay in the processor's cache.
+BATCH = 10_000
 
 READ_ONLY = {
     "sqlite": "PRAGMA query_only = 1",
-    "postgresql": "SET TRANSACTION READ ONLY",
-    "mysql": "START TRANSACTION READ ONLY",
-    "mariadb": "START TRANSACTION READ ONLY",
+    "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    "mysql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY",
+    "mariadb": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ ONLY",
 }
+
+#: Fewer rows are read faster than asked for their state.
+FEWEST_KEPT = 50_000
+#: PostgreSQL's numbers of bool, int8, int2, int4, text, float4, float8, bpchar, varchar, date, timestamp, timestamptz,
+#: numeric, uuid.
+BINARY = frozenset({16, 20, 21, 23, 25, 700, 701, 1042, 1043, 1082, 1114, 1184, 1700, 2950})
 
 #: Comments and blanks before the first word of a query.
 _LEAD = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
@@ -40,7 +50,7 @@ _ALIASED = re.compile(
     re.IGNORECASE,
 )
 # Double quotes serve all three databases: clockmill's MySQL sessions set ANSI_QUOTES.
-_quote = DefaultDialect().identifier_preparer.quote_identifier
+quoted = _quote = DefaultDialect().identifier_preparer.quote_identifier
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class SourceSpec:
     columns: Mapping[str, str] = field(default_factory=dict)
     where: str | None = None
     increment: str | None = None
+    #: Rows are only ever added, never changed nor removed, and the increment column never goes back.
+    append_only: bool = False
     url: str | None = None
     #: How messages call it; by default the configuration's `[sources.NAME]`.
     label: str = ""
@@ -81,12 +93,14 @@ def read(
     columns: Sequence[str],
     batch: int = BATCH,
     progress: Callable[[int], None] | None = None,
+    folder: Path | None = None,
 ) -> "Columns":
     """The wanted columns of every row, streamed into arrays; a row with a NULL in a required one is dropped, counted.
 
     Ids are int64 when every one is an integer, else str objects; float is float64, int is int64, bool is bool, time is
     datetime64[us] in UTC, text is str objects or None. `progress` is told the rows so far. An unmapped source without a
-    table is empty. Raises SourceError for a mapping that does not fit the database.
+    table is empty. `folder` holds what was read before, which stands for the rows while nothing has changed. Raises
+    SourceError for a mapping that does not fit the database.
     """
     # numpy costs more to import than most commands that know of sources take.
     from db.arrays import Gathering
@@ -94,13 +108,33 @@ def read(
     gathering = Gathering(spec.name, spec.shape, columns)
     _validate(spec)
     with read_only(engine) as connection:
-        if _is_there(connection, spec):
-            _require(spec, columns, _available(connection, spec), _origin_name(spec))
-            for rows in _stream(connection, spec, _projection(spec, columns), batch):
-                gathering.add(rows)
-                if progress:
-                    progress(gathering.seen)
-    return gathering.finish()
+        if not _is_there(connection, spec):
+            return gathering.finish()
+        _require(spec, columns, _available(connection, spec), _origin_name(spec))
+        kept = _kept(engine, spec, columns, folder) if folder else None
+        state = _state(connection, spec, columns) if kept and kept.state else None
+        if kept and state and kept.state == state:
+            return kept.columns()
+        for rows in _stream(connection, spec, _projection(spec, columns), batch):
+            gathering.add(rows)
+            if progress:
+                progress(gathering.seen)
+        found = gathering.finish()
+        # All in one transaction: the state is that of what was read.
+        if kept and found.rows >= FEWEST_KEPT and (state := state or _state(connection, spec, columns)):
+            kept.keep(found, state)
+        return found
+
+
+def _kept(engine: Engine, spec: SourceSpec, columns: Sequence[str], folder: Path) -> "Kept":
+    from db.source_snapshots import Kept
+
+    return Kept(folder, spec.name, columns, f"{engines.masked(engine.url)} {_projection(spec, columns)}")
+
+
+def _state(connection: Connection, spec: SourceSpec, columns: Sequence[str]) -> str | None:
+    with _foreign(connection, spec):
+        return state_of(connection, None if spec.is_mapped else spec.name, _projection(spec, columns), columns)
 
 
 def check(engine: Engine, spec: SourceSpec) -> None:
@@ -122,6 +156,23 @@ def preview(engine: Engine, spec: SourceSpec, n: int = 10) -> list[dict[str, Any
         names = _shown(spec, _available(connection, spec))
         rows = _execute(connection, spec, f"{_projection(spec, names)} LIMIT {int(n)}")
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def largest(engine: Engine, spec: SourceSpec) -> Any:
+    """The largest value of the increment column, as the driver gives it; None without rows."""
+    _validate(spec)
+    with read_only(engine) as connection:
+        if not _is_there(connection, spec):
+            return None
+        _require_own(spec, spec.increment or "", _available(connection, spec))
+        where = f" WHERE {spec.where}" if spec.where else ""
+        column = _quote(spec.increment or "")
+        return _execute(connection, spec, f"SELECT max({column}) FROM {_origin(spec)}{where}")[0][0]
+
+
+def used(query: str) -> list[str]:
+    """The sources that a query names in braces, as often as it does."""
+    return _PLACEHOLDER.findall(query)
 
 
 def select(spec: SourceSpec) -> str:
@@ -168,9 +219,10 @@ def single_select(query: str, where: str) -> None:
 
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Connection]:
-    """One transaction in which the database itself refuses to write."""
+    """One transaction in which the database itself refuses to write, and all that is read is of one instant."""
     with engines.read(engine) as connection:
-        connection.exec_driver_sql(READ_ONLY[engine.dialect.name])
+        for statement in READ_ONLY[engine.dialect.name].split("; "):
+            connection.exec_driver_sql(statement)
         try:
             yield connection
         finally:
@@ -186,6 +238,8 @@ def _validate(spec: SourceSpec) -> None:
     if spec.name not in CANONICAL and not spec.is_mapped:
         hint = did_you_mean(spec.name, CANONICAL)
         raise SourceError(f"{key}: no such source{hint}; known: {', '.join(CANONICAL)}; or set table")
+    if spec.append_only and not spec.increment:
+        raise SourceError(f"{key}: append_only needs increment, the column that grows with every row")
     if spec.query:
         single_select(spec.query, f"{key} query")
     if spec.where and ";" in spec.where:
@@ -289,6 +343,14 @@ def _require(spec: SourceSpec, wanted: Iterable[str], present: Sequence[str], or
             )
 
 
+def _require_own(spec: SourceSpec, column: str, present: Sequence[str]) -> None:
+    if column.casefold() not in {name.casefold() for name in present}:
+        raise SourceError(
+            f'{spec.called} increment: {_origin_name(spec)} has no column "{column}"{did_you_mean(column, present)}; '
+            f"it has {_listed(present)}"
+        )
+
+
 def _execute(connection: Connection, spec: SourceSpec, sql: str) -> list[tuple[Any, ...]]:
     cursor = connection.connection.cursor()
     with _foreign(connection, spec), closing(cursor):
@@ -297,22 +359,30 @@ def _execute(connection: Connection, spec: SourceSpec, sql: str) -> list[tuple[A
 
 
 def _stream(connection: Connection, spec: SourceSpec, sql: str, batch: int) -> Iterator[Sequence[tuple[Any, ...]]]:
-    with _foreign(connection, spec), closing(_cursor(connection)) as cursor:
+    with _foreign(connection, spec), closing(_cursor(connection, sql)) as cursor:
         cursor.execute(sql)
         while rows := cursor.fetchmany(batch):
             yield rows
 
 
-def _cursor(connection: Connection) -> Any:
+def _cursor(connection: Connection, sql: str) -> Any:
     """A cursor of the driver that does not gather the whole answer first."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "postgresql":
-        return driver.cursor(name="clockmill_source")
+        # Binary COPY takes five times as long here: libpq hands it out row by row.
+        return driver.cursor(name="clockmill_source", binary=_all_binary(driver, sql))
     if connection.dialect.name in ("mysql", "mariadb"):
         from pymysql.cursors import SSCursor
 
         return driver.cursor(SSCursor)
     return driver.cursor()
+
+
+def _all_binary(driver: Any, sql: str) -> bool:
+    """True when psycopg understands the binary form of every column; of an unknown type it would give bare bytes."""
+    with driver.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM ({sql}\n) AS clockmill_types WHERE 1 = 0")
+        return all(column.type_code in BINARY for column in cursor.description)
 
 
 @contextmanager
@@ -321,7 +391,8 @@ def _foreign(connection: Connection, spec: SourceSpec) -> Iterator[None]:
         yield
     except connection.dialect.loaded_dbapi.Error as e:
         if connection.dialect.is_disconnect(e, connection.connection.driver_connection, None):
-            raise DatabaseUnavailable(f"{spec.called}: the database went away: {e}") from e
+            kind = DatabaseUnavailable if spec.url else LedgerAway
+            raise kind(f"{spec.called}: the database went away: {e}") from e
         sentence = (str(e).strip().splitlines() or [type(e).__name__])[0]
         key = "query" if spec.query else "where" if spec.where else "table"
         raise SourceError(f"{spec.called} {key}: the database refuses it: {sentence}") from e

@@ -276,7 +276,7 @@ def test_an_unknown_output_is_met_with_the_nearest_one(database):
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_chunks_of_any_size_write_the_same(database, monkeypatch, chunk):
     monkeypatch.setattr(outputs, "CHUNK_ROWS", chunk)
-    monkeypatch.setattr(outputs, "FIRST_BATCH", 4)
+    monkeypatch.setattr("db.pace.FIRST_BATCH", 4)
     first = [(mill, sack, 1.0, "a") for mill in (1, 2, 5, 9) for sack in (1, 2, 3)]
     second = [(mill, sack, 1.0 + (mill == 5), "b") for mill in (0, 2, 5, 11) for sack in (2, 3, 4)]
     published(database, first)
@@ -320,3 +320,16 @@ def test_a_view_is_made_again_for_columns_in_another_order(database):
     spec = replace(GRAIN, history_days=7)
     published(database, [ONE], spec)
     assert outputs.find(database, "grain")[0].history_days == 7
+
+
+@pytest.mark.parametrize("first_batch", [1, 3, 1000])
+def test_history_goes_in_parts_of_any_size(database, monkeypatch, first_batch):
+    monkeypatch.setattr("db.pace.FIRST_BATCH", first_batch)
+    rows = [(mill, sack, 1.0, "a") for mill in (1, 2, 7) for sack in range(1, 6)]
+    published(database, rows)
+    published(database, [(mill, sack, 1.0 + (sack % 2), "a") for mill, sack, _, _ in rows])
+    published(database, [row for row in rows if row[0] != 2])
+    spec, _ = outputs.find(database, "grain")
+    assert outputs.prune(database, spec, 3) == 9 + 6 + 5
+    assert sorted(current(database)) == [row for row in rows if row[0] != 2]
+    assert outputs.prune(database, spec, 3) == 0

@@ -45,14 +45,15 @@ def mirror(client):
     return Mirror(client, "app")
 
 
-def published(engine, spec, rows, only=None):
+def published(engine, spec, rows, only=None, at_hand=False):
     listed = list(zip(*rows, strict=True)) if rows else [()] * len(spec.columns)
     columns = {n: as_column(list(v), kind) for (n, kind), v in zip(spec.columns.items(), listed, strict=True)}
     build = Build(engine, resolve(spec, columns), run_id=7, fence=3)
     build.begin()
     build.write(columns, only)
     with write(engine) as connection:
-        return build.publish(connection, AT, "digest").version
+        version = build.publish(connection, AT, "digest").version
+    return version if not at_hand else build
 
 
 def test_a_list_is_json_of_version_time_and_items(database, mirror, client):
@@ -108,6 +109,27 @@ def test_only_what_changed_is_written_again(database, mirror, client):
     assert mirror_output(database, mirror, "similar") == 1
     versions = [json.loads(client.get(f"cm:app:similar:{key}"))["v"] for key in (1, 2)]
     assert versions == [1, 2]
+
+
+@pytest.mark.parametrize("before", [[], [(1, 1, 20, 0.5, 3, None), (2, 1, 10, 1.0, 9, None), (4, 1, 2, 1.0, 1, None)]])
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_was_just_committed_is_written_as_it_would_be_read(database, mirror, client, before, seen, monkeypatch):
+    after = [
+        (1, 1, 20, 0.5, 3, None),
+        (2, 1, 11, 1.0, 9, None),
+        (2, 2, 10, float("nan"), 9, "[]"),
+        (3, 1, 1, 0.1, 1, None),
+    ]
+    published(database, SIMILAR, before)
+    if seen:
+        mirror_output(database, mirror, "similar")
+    client.set("cm:app:similar:77", "stale")
+    build = published(database, SIMILAR, after, at_hand=True)
+    with monkeypatch.context() as blind:
+        blind.delattr(outputs, "read_rows")
+        written = mirror_output(database, mirror, "similar", build=build)
+    assert publish.verify(database, mirror, "similar") == (["similar:77 is in Redis only"] if seen else [])
+    assert written == (2 if before and seen else 3)
 
 
 @pytest.mark.parametrize("selective", [0, 50_000])
@@ -244,8 +266,8 @@ def grind(mill):
     from clockmill.doors import manual_run, stay
 
     spec = mill.registry.get("grind")
-    row = manual_run(mill, spec, {}, forced=False, now=mill.now())
-    return stay(Runner(mill, InProcess(mill)), row, spec).run
+    run_id = manual_run(mill, spec, {}, forced=False, now=mill.now())
+    return stay(Runner(mill, InProcess(mill)), run_id, spec).run
 
 
 def test_a_run_mirrors_what_it_published(make_mill, redis_url, client):

@@ -169,3 +169,14 @@ def test_a_write_hidden_in_a_select_is_refused(database):
     spec = SourceSpec("users", query="WITH gone AS (DELETE FROM reviews RETURNING uid) SELECT uid AS user_id FROM gone")
     with pytest.raises(SourceError, match=r"WITH clause containing a data-modifying|read-only"):
         read(database, spec, ["user_id"])
+
+
+def test_a_type_of_postgresql_that_the_driver_does_not_know_comes_as_text(database):
+    if database.dialect.name != "postgresql":
+        pytest.skip("only PostgreSQL has types of one's own")
+    with write(database) as connection:
+        connection.exec_driver_sql("CREATE TYPE mood AS ENUM ('sixteen_letters_', 'sad')")
+        connection.exec_driver_sql("CREATE TABLE moods (mood mood)")
+        connection.exec_driver_sql("INSERT INTO moods VALUES ('sad'), ('sixteen_letters_')")
+    spec = SourceSpec("users", table="moods", columns={"user_id": "mood"})
+    assert sorted(read(database, spec, ["user_id"])["user_id"].tolist()) == ["sad", "sixteen_letters_"]

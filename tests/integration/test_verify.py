@@ -15,7 +15,7 @@ from db.publish import mirror_output, verify
 LISTS = OutputSpec("lists", key="id", item="item", score="score", columns={"id": "id", "item": "int", "score": "float"})
 SETS = OutputSpec("groups", key="id", item="item", columns={"id": "id", "item": "int"}, redis="set")
 HASHES = OutputSpec(
-    "tallies",
+    "tolls",
     key="name",
     item="key",
     score="value",
@@ -25,7 +25,7 @@ HASHES = OutputSpec(
 ROWS = {
     "lists": {"id": np.array([1, 1, 2]), "item": np.array([5, 6, 7]), "score": np.array([0.5, np.nan, 2.0])},
     "groups": {"id": np.array([1, 1, 2]), "item": np.array([5, 6, 7])},
-    "tallies": {
+    "tolls": {
         "name": np.array(["users", "posts"], object),
         "key": np.array(["total", "total"], object),
         "value": np.array([3, 4]),

@@ -110,3 +110,25 @@ def test_a_sum_of_integers_is_an_integer_though_the_driver_says_decimal():
     gathering.add([(Decimal("12"), Decimal("4.00"))])
     read = gathering.finish()
     assert (read["total"].dtype, read["mean"].dtype) == (np.int64, np.float64)
+
+
+def test_text_ids_are_numbered_by_distinct_id_for_all_columns_of_people_together():
+    read = gathered("friendships", "user_id friend_id", [("b", "a")], [("a", "c")])
+    ids, codes = read.coded["user_id"]
+    others, friends = read.coded["friend_id"]
+    assert ids is others
+    assert (ids[codes].tolist(), ids[friends].tolist()) == (["b", "a"], ["a", "c"])
+    assert sorted(ids.tolist()) == ["a", "b", "c"]
+
+
+def test_a_fraction_among_integers_is_not_cut_off():
+    assert users(3, 4.5).tolist() == ["3", "4.5"]
+
+
+def test_a_truth_value_is_no_integer_id():
+    assert users(True, False).tolist() == ["True", "False"]
+
+
+def test_a_batch_that_is_not_plain_follows_one_that_is():
+    read = gathered("ratings", "user_id value", [(1, 2.0)], [(2, None), (3, Decimal("4.5"))], [(4, 1)])
+    assert (read["user_id"].tolist(), read["value"].tolist(), read.skipped_null) == ([1, 3, 4], [2.0, 4.5, 1.0], 1)
