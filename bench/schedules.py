@@ -23,12 +23,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from sqlalchemy import select
 
+from clockmill.bodies import body_of
 from clockmill.config import merge
 from clockmill.context import Context
 from clockmill.executors import Executors
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
-from clockmill.perform import body_of
 from clockmill.registry import Registry
 from db.tables import runs
 from scheduler import Scheduler
@@ -117,6 +117,20 @@ class Bench:
         late = sorted(self._late("second"))
         return {"p50": late[len(late) // 2], "p99": late[int(len(late) * 0.99)], "max": late[-1]}
 
+    @staticmethod
+    def disk_ms(folder: Path) -> dict[str, float]:
+        """What one fsync of a page costs now, beside the lateness that each start pays one for."""
+        taken = []
+        with (folder / "probe").open("wb", buffering=0) as file:
+            for _ in range(200):
+                file.write(b"x" * 4096)
+                began = time.perf_counter()
+                os.fsync(file.fileno())
+                taken.append((time.perf_counter() - began) * 1e3)
+                time.sleep(0.02)
+        taken.sort()
+        return {"p50": taken[100], "p99": taken[197]}
+
     def at_once_s(self, number: int) -> dict[str, float]:
         """Jobs that are all due in one second: when the last one was recorded, and started."""
         slot = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=4)
@@ -177,6 +191,7 @@ def measure(count: int, seconds: int, at_once: int, wakes: int, beside: bool) ->
             "kb_each": bench.kb_each,
             "wake_cpu_ms": bench.wake_ms(wakes),
             "lateness_ms": bench.lateness_ms(seconds),
+            "fsync_ms": bench.disk_ms(Path(folder)),
             f"{at_once}_at_once_s": bench.at_once_s(at_once),
         }
         bench.close()

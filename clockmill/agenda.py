@@ -44,6 +44,13 @@ class Agenda:
             self._jobs[job.spec.name] = job
             self._expect(job.spec.name, after)
 
+    def turn_back(self, now: datetime) -> None:
+        """The clock was set back: what comes next is counted from there, and what came last is looked at again."""
+        with self._lock:
+            self._due = dict.fromkeys(self._jobs)
+            for name in self._jobs:
+                self._expect(name, now)
+
     def drop(self, name: str) -> None:
         with self._lock:
             for table in (self._jobs, self._next, self._due):

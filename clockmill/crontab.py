@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 
 from clockmill.errors import ConfigError, ScheduleError
 from clockmill.job_spec import JobSpec
+from clockmill.local_zone import local_timezone
 from clockmill.mill import zone_of
-from clockmill.schedule import Schedule, local_timezone
+from clockmill.schedule import Schedule
 
 #: Where the example says that clockmill is installed.
 BIN = "/opt/clockmill/bin/clockmill"

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from clockmill.errors import ScheduleError
 from clockmill.lint import lint_schedule
-from clockmill.schedule import Schedule, local_timezone, parse
+from clockmill.local_zone import local_timezone
+from clockmill.schedule import Schedule, parse
 from clockmill.schedule.fields import shorten
 from clockmill.schedule.zones import find_zone
 
@@ -21,16 +22,20 @@ _WORD = re.compile(r"(\S+)(?:[ \t]+(.*))?", re.ASCII)
 #: A word that can only be meant as a field; a line with more of them was written for another scheduler.
 _LIKE_A_FIELD = re.compile(r"[*?]|[\d*][\d*,/-]*|\d+-\d+.*", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_.-]*\$?", re.IGNORECASE | re.ASCII)
+#: What Debian's cron takes for a field; the rest of the grammar is clockmill's own.
+_NAMES = "sun|mon|tue|wed|thu|fri|sat|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_OF_CRON = re.compile(rf"(?:\*(?:/\d+)?|(?:\d+|{_NAMES})(?:-(?:\d+|{_NAMES})(?:/\d+)?)?)", re.IGNORECASE | re.ASCII)
 _UNESCAPED = re.compile(r"(?<!\\)%")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, or with `mild` only odd, in one line; counted from 1."""
+    """What is wrong, or with `mild` only odd, in one line; counted from 1. `foreign`: cron cannot use it, we can."""
 
     line: int
     sentence: str
     mild: bool = False
+    foreign: bool = False
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.sentence}"
@@ -66,6 +71,11 @@ class CrontabFile:
     def wrong(self) -> list[Problem]:
         return [problem for problem in self.problems if not problem.mild]
 
+    @property
+    def unusable(self) -> list[Problem]:
+        """What cron could not use, whether clockmill could or not."""
+        return [problem for problem in self.problems if problem.foreign or not problem.mild]
+
 
 def read_crontab(data: bytes, *, system: bool, now: datetime) -> CrontabFile:
     """`system`: the form of /etc/crontab and /etc/cron.d, with a user before the command."""
@@ -90,8 +100,8 @@ class _Reader:
         self.variables: dict[str, str] = {}
         self.zone = ""
 
-    def complain(self, number: int, sentence: str, mild: bool = False) -> None:
-        self.file.problems.append(Problem(number, sentence, mild))
+    def complain(self, number: int, sentence: str, mild: bool = False, foreign: bool = False) -> None:
+        self.file.problems.append(Problem(number, sentence, mild, foreign))
 
     def take(self, number: int, raw: bytes) -> None:
         if b"\0" in raw:
@@ -134,6 +144,9 @@ class _Reader:
             )
             return
         schedule, rest = found[1], found[2] or ""
+        if schedule in ("@every", "@at"):
+            self.complain(number, f"cron has no {schedule}; in clockmill.toml it is a schedule")
+            return
         extra = _leading_fields(rest)
         if extra and not schedule.startswith("@"):
             self.complain(number, f"it has {5 + extra} fields; cron reads 5, and {shorten(rest)} as the command")
@@ -146,6 +159,8 @@ class _Reader:
         user, command = self._user(number, rest)
         if command:
             self._add(number, schedule, user, command)
+            for word in _foreign(schedule):
+                self.complain(number, f"cron does not know {shorten(word)}", mild=True, foreign=True)
             for finding in lint_schedule(parsed, self.now):
                 self.complain(number, f"{finding.sentence} [{finding.rule}]", mild=True)
 
@@ -187,6 +202,12 @@ class _Reader:
         )
         self.file.entries.append(entry)
         self.comments = []
+
+
+def _foreign(schedule: str) -> list[str]:
+    """The fields that Debian's cron would not take."""
+    fields = [] if schedule.startswith("@") else schedule.split()
+    return [field for field in fields if not all(_OF_CRON.fullmatch(item) for item in field.split(","))]
 
 
 def _leading_fields(command: str) -> int:

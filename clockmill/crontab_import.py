@@ -2,18 +2,14 @@
 
 import getpass
 import json
-import os
 import pwd
 import re
-import shutil
-import tomllib
 from pathlib import Path
 
-from clockmill.config import Config, merge
+from clockmill.config import Config
+from clockmill.config_edit import put
 from clockmill.crontab_file import CrontabFile, Entry
 from clockmill.crontab_names import names
-from clockmill.errors import ConfigError
-from clockmill.registry import discover
 
 HEAD = """\
 # Jobs from {source}. Cron would let a job overlap with itself and forget what it missed; here a slot that meets
@@ -94,15 +90,4 @@ def append(config: Config, path: Path, text: str) -> None:
     """Adds the tables to the configuration's file, if it is a whole configuration then. Raises ConfigError, and
     writes nothing, if not."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
-    after = before + ("\n" if before else "") + text
-    try:
-        written = tomllib.loads(after)
-    except tomllib.TOMLDecodeError as e:
-        raise ConfigError(f"{path}: the jobs cannot be appended: {e}") from None
-    discover(merge(config.home, path, written, os.environ))
-    aside = path.with_name(path.name + ".new")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside.write_text(after, encoding="utf-8")
-    if path.exists():
-        shutil.copymode(path, aside)
-    aside.replace(path)
+    put(config, path, before + ("\n" if before else "") + text, "the jobs cannot be appended")

@@ -26,7 +26,7 @@ _WITH_ARGUMENT = {"flock", "timeout", "chrt", "taskset"}
 _CONDITIONS = {"cd", "test", "[", "if", "export", "sleep", "umask", ".", "source", "set", "fi", "}", ")", "command"}
 _INTERPRETERS = {"sh", "bash", "dash", "zsh", "python", "python3", "perl", "php", "ruby", "node", "run-parts"}
 _ENDINGS = re.compile(r"\.(sh|py|pl|rb|php|js)$")
-_TOLD_NAME = re.compile(r"#+\s*(?:name|job)\s*[:=]\s*(\S+)\s*", re.IGNORECASE)
+_TOLD_NAME = re.compile(r"#+\s*(?:name|job)\s*[:=]\s*(\S.*?)\s*", re.IGNORECASE)
 #: A comment of so many words above a line is taken for its name.
 _NAME_WORDS, _NAME_LENGTH = 5, 40
 

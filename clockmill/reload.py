@@ -25,8 +25,6 @@ def reloaded(mill: Mill) -> Mill:
     refuse_fixed(mill.config, config)
     forget_files()
     fresh = mill.renewed(config)
-    for spec in fresh.registry.jobs.values():
-        fresh.schedule(spec)
     for name, reason in fresh.registry.broken.items():
         if name not in mill.registry.broken:
             raise ConfigError(f"job {name} is broken: {reason}")
@@ -57,9 +55,10 @@ def difference(old: Registry, new: Registry) -> Iterator[str]:
 
 def _changes(old: JobSpec, new: JobSpec) -> Iterator[str]:
     before, after = old.identity(), new.identity()
-    for key, value in after.items():
-        if before[key] != value:
-            yield key if key == "environment" else f"{key} {_shown(before[key])} -> {_shown(value)}"
+    for key in {**before, **after}:
+        was, value = before.get(key), after.get(key)
+        if was != value:
+            yield key if key == "environment" else f"{key} {_shown(was)} -> {_shown(value)}"
 
 
 def _shown(value: Any) -> str:

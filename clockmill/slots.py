@@ -5,11 +5,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
+from typing import TYPE_CHECKING
 
 from clockmill.durations import format_duration
 from clockmill.job_spec import JobSpec
-from clockmill.schedule import Schedule
 from db.run import NewRun
+
+if TYPE_CHECKING:
+    from clockmill.schedule import Schedule
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -55,7 +58,7 @@ class Plan:
 
 def plan(
     spec: JobSpec,
-    schedule: Schedule,
+    schedule: "Schedule",
     cursor: datetime,
     now: datetime,
     *,
@@ -79,18 +82,18 @@ def plan(
     unreal = [slot for slot in slots if leapt and leapt[0] < slot < leapt[1] - ON_TIME]
     if leapt and unreal:
         slots = [slot for slot in slots if not leapt[0] < slot < leapt[1] - ON_TIME]
-    chosen, older, late = _choose(spec, schedule, slots, now)
+    chosen, older, late, into = _choose(spec, schedule, slots, [slot for slot in passed if slot in recorded], now)
     rows = [_due(spec, schedule, slot, now, trigger) for slot in chosen]
     for some in _consecutive(unreal, recorded):
         rows.append(_unrun(some, "missed", f"the clock was set forward to {iso(now)}, over this time", trigger))
     for some in _consecutive(older, [*unreal, *recorded]):
         rows.append(_unrun(some, "missed", _why_missed(spec, schedule, some[-1], now), trigger))
     for some in _consecutive(late, [*chosen, *unreal, *recorded]):
-        rows.append(_unrun(some, "coalesced", None, trigger, into=slot_key(chosen[-1])))
+        rows.append(_unrun(some, "coalesced", None, trigger, into=slot_key(into) if into else None))
     return Plan(rows, passed[-1])
 
 
-def window(spec: JobSpec, schedule: Schedule, slot: datetime) -> timedelta:
+def window(spec: JobSpec, schedule: "Schedule", slot: datetime) -> timedelta:
     """How old this slot may be to be caught up: as configured, or one period of the schedule, at most a day."""
     if spec.catch_up_window is not None:
         return spec.catch_up_window
@@ -99,22 +102,31 @@ def window(spec: JobSpec, schedule: Schedule, slot: datetime) -> timedelta:
 
 
 def _choose(
-    spec: JobSpec, schedule: Schedule, slots: list[datetime], now: datetime
-) -> tuple[list[datetime], list[datetime], list[datetime]]:
-    """(to run, too old, stood for by one that runs)."""
+    spec: JobSpec, schedule: "Schedule", slots: list[datetime], taken: list[datetime], now: datetime
+) -> tuple[list[datetime], list[datetime], list[datetime], datetime | None]:
+    """(to run, too old, stood for by one that runs, that one). `taken`: slots that were asked for before."""
     if spec.catch_up == "none":
         fresh = [slot for slot in slots if now - slot <= ON_TIME]
-        return fresh[-1:], [s for s in slots if now - s > ON_TIME], fresh[:-1]
-    inside = [slot for slot in slots if now - slot <= max(window(spec, schedule, slot), ON_TIME)]
+        return fresh[-1:], [s for s in slots if now - s > ON_TIME], fresh[:-1], fresh[-1] if fresh else None
+
+    def is_inside(slot: datetime) -> bool:
+        return now - slot <= max(window(spec, schedule, slot), ON_TIME)
+
+    inside = [slot for slot in slots if is_inside(slot)]
     outside = slots[: len(slots) - len(inside)]
     if spec.catch_up == "all":
         run = inside[-CATCH_UP_MAX:]
-        return run, [*outside, *inside[: -len(run)]] if run else outside, []
-    run = inside[-1:] if spec.catch_up == "latest" else inside[:1]
-    return run, outside, [slot for slot in inside if slot not in run]
+        return run, [*outside, *inside[: -len(run)]] if run else outside, [], None
+    if not inside:
+        return [], outside, [], None
+    # A slot that somebody has run by hand stands for the others as well as one that is still to run.
+    candidates = [*inside, *filter(is_inside, taken)]
+    one = max(candidates) if spec.catch_up == "latest" else min(candidates)
+    run = [one] if one in inside else []
+    return run, outside, [slot for slot in inside if slot != one], one
 
 
-def _why_missed(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime) -> str:
+def _why_missed(spec: JobSpec, schedule: "Schedule", slot: datetime, now: datetime) -> str:
     if spec.catch_up == "none":
         return "nothing ran when it came, and catch_up = none"
     allowed = window(spec, schedule, slot)
@@ -130,7 +142,7 @@ def _consecutive(slots: list[datetime], between: Collection[datetime]) -> list[l
     return [list(group) for _, group in groups]
 
 
-def _due(spec: JobSpec, schedule: Schedule, slot: datetime, now: datetime, trigger: str) -> NewRun:
+def _due(spec: JobSpec, schedule: "Schedule", slot: datetime, now: datetime, trigger: str) -> NewRun:
     due = slot + schedule.delay(slot)
     return NewRun(
         slot_key=slot_key(slot),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from clockmill.backfill import latest
+from clockmill.doors import boot_key
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
 from clockmill.slots import instant, iso, micros, slot_key
@@ -41,6 +42,8 @@ def why(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime) -> Answer
     schedule = mill.schedule(spec)
     if at is None and schedule is not None:
         at = schedule.previous(now)
+    if at is None and schedule is not None and schedule.is_reboot:
+        return _of_boot(mill, spec)
     if at is None:
         words = "has no schedule, it runs only when asked" if schedule is None else "has had no slot up to now"
         return Answer(None, False, [f"job {spec.name} {words}"])
@@ -58,6 +61,15 @@ def why(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime) -> Answer
     beside = " and ".join(iso(slot) for slot in (before, after) if slot is not None)
     known = f"the schedule's neighbours are {beside}" if beside else "the schedule has no slots"
     return Answer(at, False, [f"job {spec.name} has no slot at {iso(at)}; {known}"], before=before, after=after)
+
+
+def _of_boot(mill: Mill, spec: JobSpec) -> Answer:
+    row = mill.ledger.run_of_key(spec.name, boot_key(mill))
+    if row is None:
+        return Answer(None, False, [f"no scheduler or cron line has come by since host {mill.host} was started"])
+    reason = f": {row.reason}" if row.reason else ""
+    sentence = f"run {row.run_id} accounts for this start of host {mill.host}, {row.state}{reason}"
+    return Answer(None, False, [sentence], row)
 
 
 def _told(row: Record, at: datetime) -> list[str]:

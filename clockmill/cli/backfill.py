@@ -11,15 +11,17 @@ from itertools import islice
 import click
 
 from clockmill.backfill import REPROCESS, Step, record, steps
+from clockmill.bodies import executors_of
 from clockmill.cli import exits
 from clockmill.cli.show import Progress, instant_option, json_option, mill, print_json, table
 from clockmill.doors import know, stay
 from clockmill.errors import Refused, UsageError
 from clockmill.job_spec import JobSpec
+from clockmill.leases import CANCELLED
 from clockmill.mill import Mill
-from clockmill.perform import executors_of
 from clockmill.runner import Runner
 from clockmill.slots import iso
+from db.overlap import BY_PERSON
 from db.tables import Record
 
 
@@ -87,7 +89,7 @@ def carry_out(runner: Runner, spec: JobSpec, chosen: Sequence[Step]) -> list[tup
 
     def interrupt(number: int, frame: object) -> None:
         interrupted.append(number)
-        runner.leases.stop_all("cancelled", False)
+        runner.leases.stop_all(CANCELLED[BY_PERSON], False)
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
@@ -98,7 +100,7 @@ def carry_out(runner: Runner, spec: JobSpec, chosen: Sequence[Step]) -> list[tup
     for number, step in enumerate(chosen):
         row = record(runner.mill, spec, step, runner.mill.now())
         bar(number / len(chosen), iso(step.slot))
-        ended.append((step.slot, stay(runner, row, patient).run))
+        ended.append((step.slot, stay(runner, row.run_id, patient).run))
         if interrupted:
             bar.done()
             sys.exit(exits.INTERRUPTED if interrupted[0] == signal.SIGINT else exits.TERMINATED)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from clockmill.cli import exits
-from clockmill.cli.show import json_option, mill, print_json
-from clockmill.crontab_file import CrontabFile, read_crontab
+from clockmill.cli.show import every_job, json_option, mill, print_json
+from clockmill.crontab_file import CrontabFile, Problem, read_crontab
 from clockmill.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def render(bin: str | None, home: str | None, example: bool) -> None:
         if not home:
             # Cron's shell opens the log before clockmill could make the folder, and would run nothing.
             held.config.var.mkdir(parents=True, exist_ok=True, mode=0o700)
-    jobs = [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
+    jobs = every_job(held)
     click.echo(crontab.render(jobs, **paths), nl=False)
 
 
@@ -57,12 +57,12 @@ def check(file: str, system: bool, as_json: bool) -> None:
     """Read FILE (or - for standard input) and run nothing; exit code 2 when cron could not use it."""
     found = read(file, system)
     if as_json:
-        said = [{"line": p.line, "says": p.sentence, "mild": p.mild} for p in found.problems]
+        said = [{"line": p.line, "says": p.sentence, "mild": p not in found.unusable} for p in found.problems]
         print_json({"file": file, "jobs": len(found.entries), "problems": said})
     else:
-        complain(file, found)
-        click.echo(f"{file}: {len(found.entries)} jobs, {len(found.wrong) or 'nothing'} wrong", err=True)
-    sys.exit(exits.USAGE if found.wrong else 0)
+        complain(file, found.problems, found.unusable)
+        click.echo(f"{file}: {len(found.entries)} jobs, {len(found.unusable) or 'nothing'} wrong", err=True)
+    sys.exit(exits.USAGE if found.unusable else 0)
 
 
 def read(file: str, system: bool) -> CrontabFile:
@@ -74,9 +74,9 @@ def read(file: str, system: bool) -> CrontabFile:
     return read_crontab(data, system=of_system, now=datetime.now(UTC))
 
 
-def complain(file: str, found: CrontabFile) -> None:
-    for problem in found.problems:
-        click.echo(f"{file}: {'note: ' if problem.mild else ''}{problem}", err=True)
+def complain(file: str, problems: Sequence[Problem], grave: Sequence[Problem]) -> None:
+    for problem in problems:
+        click.echo(f"{file}: {'' if problem in grave else 'note: '}{problem}", err=True)
 
 
 @crontab_command.command("import", epilog="Example: crontab -l | clockmill crontab import - --write")
@@ -85,12 +85,13 @@ def complain(file: str, found: CrontabFile) -> None:
 @click.option("--write", is_flag=True, help="Append the jobs to the configuration instead of printing them.")
 def import_(file: str, system: bool, write: bool) -> None:
     """Print FILE's lines (or - for standard input) as command jobs for clockmill.toml."""
-    from clockmill.crontab_import import append, to_toml
-
     found = read(file, system)
-    complain(file, found)
+    complain(file, found.problems, found.wrong)
     if found.wrong:
         raise UsageError(f"{file}: {len(found.wrong)} lines cannot be read; nothing was imported")
+    # Imported only now: a file that is wrong is told of at once.
+    from clockmill.crontab_import import append, to_toml
+
     held = mill()
     text = to_toml(found, file if file != "-" else "a crontab", {*held.registry.jobs, *held.registry.broken})
     if not write:
@@ -111,7 +112,7 @@ def install(bin: str | None, yes: bool) -> None:
     held = mill()
     home = str(held.config.home)
     command = bin or shutil.which(sys.argv[0]) or sys.argv[0]
-    jobs = [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
+    jobs = every_job(held)
     lines = crontab.block(jobs, bin=str(Path(command).absolute()), home=home, log=f"{home}/var/cron.log")
     # Cron's shell opens the log before clockmill could make its folder.
     held.config.var.mkdir(parents=True, exist_ok=True, mode=0o700)

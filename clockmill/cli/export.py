@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from clockmill.cli.show import mill
+from clockmill.cli.show import every_job, mill
 
 
 @click.group("export")
@@ -23,7 +23,7 @@ def systemd(out: str | None, bin: str | None, home: str | None) -> None:
     from clockmill.systemd import units
 
     held = mill()
-    jobs = [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
+    jobs = every_job(held)
     command = bin or shutil.which(sys.argv[0]) or sys.argv[0]
     found = list(units(jobs, bin=command, home=home or str(held.config.home), now=held.now()))
     for name, text in found:

@@ -1,12 +1,17 @@
 """clockmill next and explain: what an expression means, without any job or database."""
 
+import re
 from datetime import UTC, datetime
 
 import click
 
 from clockmill.cli.show import instant_option, json_option, mill, print_next
-from clockmill.errors import ScheduleError
-from clockmill.schedule import Schedule, local_timezone, parse
+from clockmill.errors import ScheduleError, UsageError
+from clockmill.local_zone import local_timezone
+from clockmill.schedule import Schedule, parse
+
+#: One word that a job could be called; anything else that cannot be read is a bad expression, and told at once.
+_JOB_LIKE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
 @click.command("next", epilog='Example: clockmill next "30 2 * * *" -n 3 --tz Europe/Berlin --from 2026-03-28T00:00')
@@ -50,8 +55,10 @@ def _schedule(what: str, zone: str) -> Schedule:
     try:
         return parse(what, timezone=zone)
     except ScheduleError:
-        held = mill()
-        schedule = held.schedule(held.registry.jobs[what]) if what in held.registry.jobs else None
-        if schedule is None:
+        if not _JOB_LIKE.fullmatch(what):
             raise
-        return schedule
+    held = mill()
+    schedule = held.schedule(held.registry.get(what))
+    if schedule is None:
+        raise UsageError(f"job {what} has no schedule; it runs only when asked")
+    return schedule

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from clockmill.cli.show import instant_option, json_option, mill, print_json, span, table
+from clockmill.cli.show import broken_jobs, instant_option, json_option, mill, print_json, span, table
 from clockmill.durations import format_duration, parse_duration
 from clockmill.errors import UsageError
 from clockmill.history import usual_durations
@@ -53,6 +53,8 @@ def simulate_command(
     lasts |= usual_durations(held.ledger, held.registry.jobs) | read_lengths(held, pairs)
     specs = [held.registry.get(name) for name in names or held.registry.jobs]
     jobs = [(spec, schedule) for spec in specs if (schedule := held.schedule(spec))]
+    for sentence in broken_jobs(held):
+        click.echo(f"left out: {sentence}", err=True)
     number = workers or held.config.table("scheduler")["workers"]
     rows = Simulation(jobs, lasts.__getitem__, number, begin, until, down).run()
     if as_json:

@@ -1,4 +1,3 @@
-from clockmill.schedule.local_zone import local_timezone
 from clockmill.schedule.schedule import Schedule, parse
 
-__all__ = ["Schedule", "local_timezone", "parse"]
+__all__ = ["Schedule", "parse"]

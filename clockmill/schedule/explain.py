@@ -24,7 +24,8 @@ def explain(schedule: "Schedule") -> str:
     """A sentence and its zone for each expression, then what the schedule leaves out, its limits and its jitter."""
     sentences = [_sentence(read_line(text, schedule.name), schedule) for text in schedule.expressions]
     head, *rest = sentences
-    return "; also: ".join([head, *(words[0].lower() + words[1:] for words in rest)]) + _extras(schedule)
+    words = "; also: ".join([head, *(words[0].lower() + words[1:] for words in rest)]) + _extras(schedule)
+    return f"{words}: never" if schedule.never() else words
 
 
 def _sentence(line: Line, schedule: "Schedule") -> str:

@@ -30,6 +30,7 @@ _COLUMNS = {
 }
 _EVERY_YEAR = sum(1 << year for year in range(YEAR.low, YEAR.high + 1))
 _SPACE = re.compile(r"[ \t]+")
+_WORD = re.compile(r"[^ \t]+")
 _VISIBLE = re.compile(r"[\t -~]*", re.ASCII)
 
 
@@ -87,12 +88,32 @@ def pattern_of(line: Line) -> Pattern:
 
 def _words(text: str) -> list[str]:
     if len(text) > _LONGEST:
-        raise ScheduleError(f"it has {len(text)} characters; allowed: at most {_LONGEST}")
-    if not _VISIBLE.fullmatch(text):
+        place, length = _longest_word(text)
+        raise ScheduleError(f"{place} has {length} characters; allowed: at most {_LONGEST} in the whole expression")
+    seen = _VISIBLE.match(text)
+    if seen and seen.end() < len(text):
+        place, strange = _place(text, seen.end()), shorten(text[seen.end()])
         raise ScheduleError(
-            "it holds a line break, control or non-ASCII character; allowed: printable ASCII in one line"
+            f"{place} holds {strange}, a line break, control or non-ASCII character; "
+            "allowed: printable ASCII in one line"
         )
     return [word for word in _SPACE.split(text) if word]
+
+
+def _longest_word(text: str) -> tuple[str, int]:
+    spans = [found.span() for found in _WORD.finditer(text)]
+    begin, end = max(spans, key=lambda span: span[1] - span[0], default=(0, 0))
+    return (_place(text, begin), end - begin) if 2 * (end - begin) > len(text) else ("it", len(text))
+
+
+def _place(text: str, index: int) -> str:
+    """The field that the character belongs to; where the count of fields is wrong too, the number of the word."""
+    words = [found for found in _WORD.finditer(text) if not found[0].startswith(("TZ=", "CRON_TZ="))]
+    number = sum(word.start() <= index for word in words)
+    if not words or words[0].start() > index:
+        return "time zone"
+    columns = () if words[0][0].startswith("@") else _COLUMNS.get(len(words), ())
+    return columns[number - 1].name if columns else f"word {number}"
 
 
 def _special_line(zone: str, words: list[str]) -> Line:

@@ -75,8 +75,8 @@ class Schedule:
             slot = self.next(slot)
 
     def never(self) -> bool:
-        """Whether there is no slot at all from 1970 on."""
-        return self._at_or_after(0) >= FOREVER
+        """Whether nothing ever starts it: no slot at all from 1970 on, and no boot of the host."""
+        return not self.is_reboot and self._at_or_after(0) >= FOREVER
 
     def delay(self, slot: datetime) -> timedelta:
         """How much later than its slot the run may begin: 0 <= delay < jitter, the same on every host."""
@@ -182,7 +182,9 @@ def parse(
     shown = zones.pop() if len(zones) == 1 else timezone
     exclusions = []
     for text in exclude:
-        with _Naming(text):
+        if not isinstance(text, str):
+            raise ScheduleError(f"exclude is {text!r}; allowed: a list of dates, ranges of dates and cron lines")
+        with _Naming(text, "exclude"):
             exclusions.append(read_exclusion(text, name, find_zone(shown)))
     taken_out = tuple(exclusions)
     return Schedule(expressions, shown, name, tuple(parts), taken_out, tuple(exclude), first, last, jitter, policy)
@@ -191,14 +193,14 @@ def parse(
 class _Naming:
     """Puts the expression before the message of what is wrong with it."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, key: str = "schedule") -> None:
+        self.text, self.key = text, key
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, ScheduleError):
-            raise ScheduleError(f"schedule {shorten(self.text)}: {error}") from None
+            raise ScheduleError(f"{self.key} {shorten(self.text)}: {error}") from None
 
 
 def _texts(expr: str | Sequence[str]) -> tuple[str, ...]:

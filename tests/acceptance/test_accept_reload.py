@@ -91,5 +91,6 @@ def test_a_reboot_job_runs_once_for_each_boot_whoever_comes_first(clockmill):
     daemon.send(signal.SIGTERM)
     daemon.end()
     assert "has succeeded already" in clockmill("run", "up", "--slot").err
+    assert "run 1 accounts for this start of host" in clockmill("runs", "why", "up").out
     (run,) = clockmill.runs("up")
     assert (run["trigger"], run["slot_key"][:2], run["slot_us"]) == ("reboot", "b:", None)

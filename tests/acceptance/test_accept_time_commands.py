@@ -72,6 +72,12 @@ def test_check_says_what_is_wrong_in_which_line_and_runs_nothing(clockmill, tmp_
     assert (found["jobs"], [problem["line"] for problem in found["problems"]]) == (1, [3])
 
 
+def test_what_is_ours_alone_is_wrong_for_cron_and_right_to_import(clockmill, tmp_path):
+    (tmp_path / "ours").write_text("0 3 L * * x\n")
+    assert "ours: line 1: cron does not know 'L'" in clockmill("crontab", "check", tmp_path / "ours", code=2).err
+    assert 'schedule = "0 3 L * *"' in clockmill("crontab", "import", tmp_path / "ours").out
+
+
 def test_an_imported_line_runs_as_it_did_in_cron(clockmill, tmp_path):
     clockmill.configure("")
     line = "GREETING='good morning'\n# Greet\n0 3 * * * cat; echo $GREETING 100\\%; pwd%one%two\n"
@@ -97,6 +103,17 @@ def test_systemd_units_are_written_for_every_job(clockmill, tmp_path):
     clockmill("export", "systemd", "--out", tmp_path / "units", "--bin", "/opt/clockmill")
     assert (tmp_path / "units" / "clockmill-mark.timer").read_text().count("OnCalendar=") == 1
     assert "ExecStart=/opt/clockmill run mark --slot" in (tmp_path / "units" / "clockmill-mark.service").read_text()
+
+
+def test_the_last_second_that_python_knows_is_shown(clockmill):
+    said = clockmill("next", "@at 9999-12-31T23:59:59Z", "--tz", "Pacific/Kiritimati")
+    assert said.out == "Fri 9999-12-31 23:59:59 UTC   9999-12-31T23:59:59Z\n"
+
+
+def test_next_of_what_has_no_slots_says_so(clockmill):
+    assert clockmill("next", "0 0 30 2 *").out == "never\n"
+    assert clockmill("next", "@reboot").out == "when the host starts\n"
+    assert clockmill("next", "@reboot", "--json").json == {"next": []}
 
 
 def test_lint_exits_with_1_when_it_finds_something(clockmill):

@@ -6,7 +6,10 @@ import pytest
 
 import scheduler as daemon
 from clockmill.config import merge
+from clockmill.doors import slot_run
 from clockmill.mill import Mill
+from clockmill.slots import micros
+from db.run import Claim, Terms
 from scheduler import Scheduler
 
 MORNING = datetime(2026, 5, 1, 8, 0, 30, tzinfo=UTC)
@@ -46,7 +49,7 @@ class Host:
 
 
 def slot(run):
-    return run.slot_us
+    return run.slot_us or 0
 
 
 def clock(us):
@@ -67,6 +70,15 @@ def test_slots_are_recorded_as_they_come(host):
     found.passes(minutes(10))
     found.passes(minutes(10))
     assert found.rows() == [("08:10", 1, "queued", None), ("08:20", 1, "queued", None)]
+
+
+def test_the_timer_comes_round_once_however_far_the_clock_leaps():
+    trigger = daemon.Every(1)
+    asked = trigger.get_next_fire_time(MORNING, MORNING + timedelta(days=20_000))
+    assert asked == MORNING + timedelta(days=20_000, seconds=1)
+    assert trigger.get_next_fire_time(MORNING, MORNING) == MORNING + timedelta(seconds=1)
+    assert trigger.get_next_fire_time(MORNING, MORNING - timedelta(hours=1)) == MORNING - timedelta(seconds=3599)
+    assert trigger.get_next_fire_time(MORNING, MORNING + timedelta(seconds=1.9)) == MORNING + timedelta(seconds=2)
 
 
 def test_a_host_that_slept_runs_the_latest_slot(host):
@@ -118,6 +130,53 @@ def test_a_clock_set_back_brings_no_slot_twice_and_moves_no_cursor(host):
     assert found.rows()[len(seen) :] == [("08:40", 1, "queued", None)]
 
 
+def again(found):
+    """(slot, state) of runs that do a slot again."""
+    rows = found.scheduler.mill.ledger.runs("tick", limit=1000)
+    return sorted((clock(run.slot_last_us), run.state) for run in rows if run.slot_key.startswith("r:"))
+
+
+def test_slots_that_a_clock_far_ahead_gave_up_are_run_when_it_has_been_put_right(host):
+    found = host()
+    found.passes(minutes(1), stepped=timedelta(days=3650))
+    cursor = found.scheduler.mill.ledger.job("tick").cursor_us
+    found.passes(minutes(1), stepped=timedelta(days=-3650))
+    found.passes(minutes(10))
+    found.passes(minutes(10))
+    found.scheduler.audit()
+    found.scheduler.tick()
+    assert again(found) == [("08:10", "queued"), ("08:20", "queued")]
+    assert found.scheduler.mill.ledger.job("tick").cursor_us == cursor
+
+
+def test_slots_that_ran_while_the_clock_was_ahead_do_not_run_again(host):
+    found = host(catch_up="all", catch_up_window="1d")
+    found.passes(minutes(1), stepped=minutes(60))
+    found.passes(minutes(1), stepped=minutes(-60))
+    found.passes(minutes(30))
+    assert again(found) == []
+
+
+def test_a_daemon_that_starts_when_the_clock_has_been_put_right_goes_on_too(host):
+    found = host()
+    found.passes(minutes(1), stepped=timedelta(days=3650))
+    found.wall -= timedelta(days=3650)
+    found = host()
+    found.wall += timedelta(seconds=1)
+    found.passes(minutes(10))
+    assert again(found) == [("08:10", "queued")]
+
+
+def test_a_run_whose_time_was_set_by_a_clock_ahead_is_claimed_now(host):
+    found = host()
+    found.passes(minutes(10), stepped=timedelta(hours=2))
+    found.passes(minutes(1), stepped=timedelta(hours=-2))
+    ledger, now = found.scheduler.mill.ledger, micros(found.wall)
+    (due,) = [run for run in ledger.runs("tick") if run.state == "queued"]
+    assert due.run_id in [row.run_id for row in ledger.claimable(now, 9)]
+    assert isinstance(ledger.claim(due.run_id, Terms(), now), Claim)
+
+
 def test_a_cursor_that_somebody_else_set_back_is_found(host):
     found = host()
     found.passes(minutes(10))
@@ -127,6 +186,15 @@ def test_a_cursor_that_somebody_else_set_back_is_found(host):
         connection.commit()
     found.scheduler.poll()
     assert [row[:3] for row in found.rows()] == [("08:00", 1, "missed"), ("08:10", 1, "queued")]
+
+
+def test_a_slot_that_was_asked_for_by_hand_stands_for_the_older_ones(host):
+    found = host(catch_up_window="1h")
+    mill = found.scheduler.mill
+    half_past = MORNING.replace(minute=30, second=0)
+    slot_run(mill, mill.registry.get("tick"), half_past, half_past + minutes(1), forced=False)
+    found.passes(minutes(31))
+    assert found.rows() == [("08:10", 2, "coalesced", "coalesced into run 1"), ("08:30", 1, "queued", None)]
 
 
 def test_slots_of_a_paused_job_are_skipped_and_stay_so(host):

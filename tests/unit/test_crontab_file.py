@@ -39,17 +39,18 @@ def jobs(text: str, system: bool = False) -> dict[str, Any]:
         ("60 * * * * x\n", "minute is '60'; allowed: 0-59"),
         ("0 24 * * * x\n", "hour is '24'; allowed: 0-23"),
         ("0 0 * * fun x\n", "day of week is 'fun'"),
-        ("0 0 1," + "2," * 5000 + "3 * * x\n", "it has 10011 characters; allowed: at most 4096"),
+        ("0 0 1," + "2," * 5000 + "3 * * x\n", "day of month has 10003 characters; allowed: at most 4096"),
         ("* * * * * * * * x\n", "it has 8 fields; cron reads 5"),
         ("0 30 2 * * * x\n", "it has 6 fields; cron reads 5"),
         ("0 3 * * *\n", "it has no command"),
         ("0 3 *\n", "it has 3 fields and no command"),
         ("0 3 * * * x\r\n", "ends with a carriage return"),
         ("0 3 * * * x\0y\n", "column 12 is NUL"),
-        ("0 3 * * é x\n", "non-ASCII character"),
+        ("0 3 * * é x\n", "day of week holds '\\xe9', a line break, control or non-ASCII character"),
         ("0\u00a03 * * * x y\n", "non-ASCII character"),
         ("CRON_TZ=Mars/Olympus\n", "CRON_TZ: time zone is 'Mars/Olympus'; allowed: an IANA name"),
         ("@often x\n", "nickname is '@often'"),
+        ("@every 5m x\n", "cron has no @every"),
         ("0 3 * * * x", "no line break at its end"),
     ],
 )
@@ -88,6 +89,18 @@ def test_odd_lines_are_noted_and_still_read() -> None:
     file = read("0 0 13 * fri x\n*/90 * * * * y\n0 3 * * * date +%F\n0 3 * * * root x\n")
     assert len(file.entries) == 4
     assert [(problem.line, problem.mild) for problem in file.problems] == [(n, True) for n in (1, 2, 3, 4)]
+
+
+FOREIGN = ["H 3 * * * x\n", "0 0 L * * x\n", "0 0 ? * 1 x\n", "0 0 15W * * x\n", "0 0 * * fri#2 x\n",
+           "20/10 * * * * x\n", "0 0 13 * +fri x\n", "0~9 * * * * x\n", "0 0 * * friday x\n"]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FOREIGN)
+def test_what_only_clockmill_understands_is_imported_and_is_nothing_for_cron(line: str) -> None:
+    file = read(line)
+    assert (len(file.entries), file.wrong) == (1, [])
+    assert len(file.unusable) == 1
+    assert "cron does not know" in str(file.unusable[0])
 
 
 # -- what is read
@@ -142,6 +155,7 @@ def test_another_user_runs_the_command_as_cron_would_let_it() -> None:
     [
         ("# Nightly backup\n0 1 * * * /bin/x\n", "nightly-backup"),
         ("# name: dump.all\n0 1 * * * /bin/x\n", "dump-all"),
+        ("# old words\n# Name: all that is dumped at night\n0 1 * * * /bin/x\n", "all-that-is-dumped-at-night"),
         ("# a long story about this line and its past\n0 1 * * * /bin/x\n", "x"),
         ("# 5 * * * * old\n0 1 * * * /bin/x\n", "x"),
         ("# first\n# second\n0 1 * * * /bin/x\n", "x"),

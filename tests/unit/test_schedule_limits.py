@@ -132,11 +132,16 @@ def test_half_a_year_of_excluded_seconds_is_stepped_over() -> None:
     assert schedule.next(datetime(2026, 1, 1, tzinfo=UTC)) == datetime(2026, 7, 1, tzinfo=UTC)
 
 
+def test_an_exclusion_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ScheduleError, match="exclude is 5; allowed: a list of dates"):
+        parse("0 12 * * *", exclude=[5])  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize("wrong", ["2026-02-30", "2026-12-26..2026-12-24", "@every 5m", "christmas", "2026-12"])
 def test_a_wrong_exclusion_is_refused(wrong: str) -> None:
     with pytest.raises(ScheduleError) as error:
         parse("0 12 * * *", exclude=[wrong])
-    assert f"schedule '{wrong}'" in str(error.value)
+    assert f"exclude '{wrong}'" in str(error.value)
 
 
 def test_jitter_delays_the_start_and_not_the_slot() -> None:

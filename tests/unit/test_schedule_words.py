@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from clockmill.errors import ScheduleError
-from clockmill.schedule import local_timezone, parse
+from clockmill.local_zone import local_timezone
+from clockmill.schedule import parse
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from clockmill.schedule import local_timezone, parse
         ("*/90 * * * *", "At the start of every hour (Europe/Oslo)"),
         ("0 0 13 * +fri", "At 00:00 on the 13th day of month if it's on Friday (Europe/Oslo)"),
         ("0 0 13 * fri", "At 00:00 on the 13th day of month and on Friday (Europe/Oslo)"),
-        ("0 0 30 2 *", "At 00:00 on February 30 (Europe/Oslo)"),
+        ("0 0 30 2 *", "At 00:00 on February 30 (Europe/Oslo): never"),
         ("0 0 L * *", "At 00:00 on the last day of every month (Europe/Oslo)"),
         ("0 0 15W * *", "At 00:00 on the weekday nearest to the 15th day of the month (Europe/Oslo)"),
         ("0 0 L-2 * *", "At 00:00 on the 3rd day of the month counted from its end (Europe/Oslo)"),
@@ -152,20 +153,20 @@ def test_the_hosts_zone_is_the_tz_variable(monkeypatch: pytest.MonkeyPatch, valu
 def test_the_hosts_zone_is_else_etc_timezone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TZ", raising=False)
     (tmp_path / "timezone").write_text("America/Havana\n")
-    monkeypatch.setattr("clockmill.schedule.local_zone._ZONE_FILE", tmp_path / "timezone")
+    monkeypatch.setattr("clockmill.local_zone._ZONE_FILE", tmp_path / "timezone")
     assert local_timezone() == "America/Havana"
 
 
 def test_the_hosts_zone_is_else_where_localtime_points(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TZ", raising=False)
-    monkeypatch.setattr("clockmill.schedule.local_zone._ZONE_FILE", tmp_path / "absent")
+    monkeypatch.setattr("clockmill.local_zone._ZONE_FILE", tmp_path / "absent")
     (tmp_path / "localtime").symlink_to("/usr/share/zoneinfo/Europe/Dublin")
-    monkeypatch.setattr("clockmill.schedule.local_zone._ZONE_LINK", tmp_path / "localtime")
+    monkeypatch.setattr("clockmill.local_zone._ZONE_LINK", tmp_path / "localtime")
     assert local_timezone() == "Europe/Dublin"
 
 
 def test_the_hosts_zone_is_else_utc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TZ", raising=False)
-    monkeypatch.setattr("clockmill.schedule.local_zone._ZONE_FILE", tmp_path / "absent")
-    monkeypatch.setattr("clockmill.schedule.local_zone._ZONE_LINK", tmp_path / "absent")
+    monkeypatch.setattr("clockmill.local_zone._ZONE_FILE", tmp_path / "absent")
+    monkeypatch.setattr("clockmill.local_zone._ZONE_LINK", tmp_path / "absent")
     assert local_timezone() == "UTC"

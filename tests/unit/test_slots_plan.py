@@ -68,6 +68,22 @@ def test_earliest_runs_the_first_slot_within_the_window():
     assert steps.rows[2].coalesced_into == "c:2026-03-08T11:00:00Z"
 
 
+def test_older_slots_are_not_run_after_the_newest_was_run_by_hand():
+    steps = planned(at("08:30"), recorded={at("12:00")}, catch_up_window=timedelta(hours=3))
+    assert rows(steps) == [("missed", "09:00", 1), ("coalesced", "10:00", 2)]
+    assert steps.rows[1].coalesced_into == "c:2026-03-08T12:00:00Z"
+
+
+def test_newer_slots_are_not_run_after_the_earliest_was_run_by_hand():
+    steps = planned(at("08:30"), recorded={at("11:00")}, catch_up="earliest", catch_up_window=timedelta(hours=2))
+    assert rows(steps) == [("missed", "09:00", 2), ("coalesced", "12:00", 1)]
+    assert steps.rows[1].coalesced_into == "c:2026-03-08T11:00:00Z"
+
+
+def test_a_moment_beside_the_schedule_that_was_run_by_hand_stands_for_no_slot():
+    assert rows(planned(at("11:30"), recorded={at("12:10")})) == [("queued", "12:00", 1)]
+
+
 def test_all_runs_every_slot_within_the_window():
     steps = planned(at("08:30"), catch_up="all", catch_up_window=timedelta(hours=3))
     assert rows(steps) == [
@@ -163,6 +179,5 @@ def test_every_slot_up_to_the_new_cursor_is_covered_by_one_row(line, catch_up, w
         assert len(covered(row, slots)) == row.slot_count
         assert row.slot_key == slot_key(instant(row.slot_us))
         assert row.state in ("queued", "scheduled", "coalesced") or row.reason
-        assert row.coalesced_into is None or row.coalesced_into in {
-            r.slot_key for r in steps.rows if r.state == "queued"
-        }
+        running = {r.slot_key for r in steps.rows if r.state == "queued"} | {slot_key(slot) for slot in recorded}
+        assert row.coalesced_into is None or row.coalesced_into in running
