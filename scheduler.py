@@ -3,29 +3,35 @@
 import logging
 import queue
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from apscheduler.executors.pool import ThreadPoolExecutor as TimerThreads
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from clockmill.admission import Admission, advance_all
 from clockmill.agenda import Agenda, Listed
+from clockmill.bell import ring
+from clockmill.bodies import body_of, executors_of
 from clockmill.clock_watch import ClockWatch
 from clockmill.doors import SCHEDULERS, boot_run
 from clockmill.durations import format_duration
 from clockmill.errors import ClockmillError
+from clockmill.exchange.broadcast import RELOAD
+from clockmill.exchange.plan import broker_url
+from clockmill.exchange.service import Messages
 from clockmill.executors import Executors
 from clockmill.health import Health
 from clockmill.housekeeping import House
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
-from clockmill.perform import body_of, executors_of
 from clockmill.reload import difference, reloaded
+from clockmill.room import cramped
 from clockmill.runner import Runner
 from clockmill.slots import instant
 from clockmill.workers import Workers
@@ -49,6 +55,11 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("clockmill.scheduler")
 
 
+def beside_slots(now: datetime) -> datetime:
+    """The middle of this second, past or to come: slots come at its ends, and what is regular must not delay them."""
+    return now.replace(microsecond=500_000)
+
+
 class SlotTrigger(BaseTrigger):  # type: ignore[misc]
     """APScheduler's question "when next?", answered by our own schedules: the next slot of all jobs."""
 
@@ -62,15 +73,30 @@ class SlotTrigger(BaseTrigger):  # type: ignore[misc]
         return self.agenda.first() or now + IDLE
 
 
+class Every(BaseTrigger):  # type: ignore[misc]
+    """Again and again so long after the first time. APScheduler's own interval counts every period that the clock leapt
+    over, one by one: after a clock that stood in 1970 has been put right, for hours."""
+
+    def __init__(self, seconds: float) -> None:
+        self.period = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        first = previous or now
+        return first + ((now - first) // self.period + 1) * self.period
+
+
 class Scheduler:
     """One daemon. Any number of them may serve one database; none is the leader."""
 
     def __init__(self, mill: Mill, executors: Executors, workers: int) -> None:
         self.mill = mill
-        self.workers = Workers(Runner(mill, executors), workers)
         self.keeper = House(mill)
         self.health = Health(mill.config.var / "status", mill.host, mill.now())
+        #: Where there must be room: for logs, for what libraries write in passing, for a database in a file.
+        self.folders = [mill.config.var / "logs", Path(tempfile.gettempdir()), *mill.database_folder()]
         self.clock = ClockWatch(mill.now(), boot_micros())
+        self.messages = Messages(mill, self.hear) if broker_url(mill) else None
+        self.workers = Workers(Runner(mill, executors), workers, self.takes)
         self.agenda = Agenda()
         self.timer = BackgroundScheduler(
             executors={"default": TimerThreads(4)},
@@ -84,6 +110,10 @@ class Scheduler:
         self.reloads = 0
         #: The job whose cursor was looked at last.
         self.audited = ""
+
+    def takes(self, spec: JobSpec) -> bool:
+        """Whether the hands beside this clock run the job: not what the broker brings to workers, or needs more."""
+        return not spec.needs and (spec.executor != "celery" or self.messages is None)
 
     # -- the loop
 
@@ -104,17 +134,37 @@ class Scheduler:
 
     def watch(self) -> None:
         """What the timer cannot see, because it may stand still itself."""
+        self.health.told("room", cramped(self.folders))
+        if self.messages is not None:
+            self.health.told("messages", self._messages_problem())
         self.health.report(self.now(), jobs=len(self.agenda), workers=self.workers.size, busy=self.workers.busy)
         if not self.workers.runner.executors.alive():
             self.stop()
             raise ClockmillError("the process that starts jobs was killed; start the scheduler again")
 
+    def _messages_problem(self) -> str:
+        try:
+            return self.messages.watch() if self.messages is not None else ""
+        except OSError as e:
+            return f"messages: their process cannot be begun: {e}"
+
+    def hear(self, word: str) -> None:
+        """What is broadcast to every daemon, in a thread of its own."""
+        if word == RELOAD:
+            self.signals.put(signal.SIGHUP)
+        else:
+            # A run was asked for, a job paused or resumed, a run cancelled: the ledger says which.
+            self.dispatch()
+
     def start(self) -> None:
         self._survive("jobs", self.admit)
         self.timer.add_job(self.tick, SlotTrigger(self.agenda), id="slots", max_instances=2)
-        self.timer.add_job(self.poll, IntervalTrigger(seconds=POLL_S), id="poll")
-        self.timer.add_job(self.house, IntervalTrigger(seconds=HOUSE_S), id="house", next_run_time=self.mill.now())
+        now = beside_slots(self.mill.now())
+        self.timer.add_job(self.poll, Every(POLL_S), id="poll", next_run_time=now)
+        self.timer.add_job(self.house, Every(HOUSE_S), id="house", next_run_time=now)
         self.timer.start()
+        if self.messages is not None:
+            self._survive("messages", self.messages.start)
         log.info("scheduling %d jobs with %d workers", len(self.agenda), self.workers.size)
 
     def stop(self) -> None:
@@ -128,6 +178,9 @@ class Scheduler:
         patience.start()
         self.workers.close()
         patience.cancel()
+        if self.messages is not None:
+            # Last of all: what the last runs tell of is sent.
+            self._survive("messages", self.messages.stop)
         self._survive("giving back the lease", self.mill.ledger.release, SCHEDULERS + self.mill.owner)
         self.workers.runner.executors.close()
 
@@ -150,6 +203,8 @@ class Scheduler:
         self.reloads += 1
         self.awaited = dict(fresh.registry.jobs)
         self._survive("jobs", self.admit)
+        if self.messages is not None:
+            self._survive("messages", self.messages.renew, fresh)
         self.timer.modify_job("slots", next_run_time=self.agenda.first() or self.now() + IDLE)
         log.info("reloaded: %d changes, scheduling %d jobs", len(changes), len(self.agenda))
 
@@ -161,9 +216,12 @@ class Scheduler:
         if step:
             way = "forward" if step > timedelta(0) else "back"
             log.warning("the clock was set %s by %s", way, format_duration(abs(step)))
+            if step < timedelta(0):
+                self.agenda.turn_back(now)
+                self.timer.modify_job("slots", next_run_time=self.agenda.first() or now + IDLE)
             for name in ("poll", "house"):
                 # The timer would wait until the old time comes round again.
-                self.timer.modify_job(name, next_run_time=now)
+                self.timer.modify_job(name, next_run_time=beside_slots(now))
         return now
 
     # -- slots
@@ -191,12 +249,15 @@ class Scheduler:
             return
         if listed.schedule.is_reboot and not self.reloads:
             boot_run(self.mill, spec, now)
-        self.agenda.put(listed, cursor)
+        self.agenda.put(listed, min(cursor, now))
 
     def tick(self) -> None:
         """Slots have come."""
         self.record(self.agenda.take())
         self.dispatch()
+        if self.messages is not None and self.workers.left:
+            # Whoever brings them to workers need not wait for its next look.
+            ring(self.mill.config.var)
 
     def record(self, jobs: Sequence[Listed]) -> None:
         """Gives the slots that have come their rows; jobs for which that fails come again with the next poll."""
@@ -228,7 +289,7 @@ class Scheduler:
     def poll(self) -> None:
         if self.awaited:
             self._survive("jobs", self.admit)
-        self._survive("audit", self.audit)
+        self._watched("audit", self.audit)
         self.record(self.agenda.take())
         self.dispatch()
         self.health.beat(self.mill.now())
@@ -241,7 +302,7 @@ class Scheduler:
     # -- the house
 
     def house(self) -> None:
-        self._survive("scheduler lease", self.mill.ledger.lease, SCHEDULERS + self.mill.owner, ALIVE_S)
+        self._watched("scheduler lease", self.mill.ledger.lease, SCHEDULERS + self.mill.owner, ALIVE_S)
         self._survive("housekeeping", self.keeper.keep)
 
     def report_broken(self) -> None:
@@ -255,15 +316,22 @@ class Scheduler:
             log.error("job %s is broken: %s", name, reason)
             self._survive(f"job {name}", self.mill.ledger.set_job_state, name, "broken", reason)
 
+    def _watched(self, what: str, action: Callable[..., Any], *arguments: Any) -> None:
+        """What has to go well for this scheduler to be of use."""
+        self.health.told(what, self._survive(what, action, *arguments))
+
     @staticmethod
-    def _survive(what: str, action: Callable[..., Any], *arguments: Any) -> None:
-        """Nothing that goes wrong with one job, or with the database, may end the loop."""
+    def _survive(what: str, action: Callable[..., Any], *arguments: Any) -> str:
+        """Nothing that goes wrong with one job, or with the database, may end the loop; what went wrong."""
         try:
             action(*arguments)
         except (ClockmillError, StoreError) as e:
             log.error("%s: %s", what, e)
-        except Exception:
+            return str(e)
+        except Exception as e:
             log.exception("%s", what)
+            return f"{what}: {type(e).__name__}: {e}"
+        return ""
 
 
 def main(

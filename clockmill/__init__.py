@@ -6,11 +6,20 @@ if TYPE_CHECKING:
     import clockmill.client as client
     from clockmill.context import Context
     from clockmill.errors import JobError
+    from clockmill.exchange.context import EventContext
+    from clockmill.handler_spec import on
     from clockmill.job_spec import Output, job
 
-__all__ = ["Context", "JobError", "Output", "client", "job"]
+__all__ = ["Context", "EventContext", "JobError", "Output", "client", "job", "on"]
 
-_HOME = {"Context": "context", "Output": "job_spec", "job": "job_spec", "JobError": "errors"}
+_HOME = {
+    "Context": "context",
+    "EventContext": "exchange.context",
+    "JobError": "errors",
+    "Output": "job_spec",
+    "job": "job_spec",
+    "on": "handler_spec",
+}
 
 
 def __getattr__(name: str) -> Any:

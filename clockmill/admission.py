@@ -80,6 +80,9 @@ def _single(jobs: Mapping[str, Listed], now: datetime, leapt: Leap | None, row: 
     if row.spec_hash != job.digest:
         return None
     cursor, paused = instant(row.cursor_us), row.state == "paused"
+    if len(list(job.schedule.between(cursor, now, limit=2))) != 1:
+        # To look through many takes long, and here everybody waits for what this transaction locks.
+        return None
     steps = plan(job.spec, job.schedule, cursor, now, paused=paused, trigger="schedule", leapt=leapt)
     if len(steps.rows) != 1 or steps.rows[0].slot_count > 1:
         return None

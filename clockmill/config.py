@@ -4,6 +4,7 @@ import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ TABLES: dict[str, Table] = {
     },
     "redis": {
         "url": (str, "embedded", "embedded, redis://..., rediss://..., unix://..., or none: SQL only"),
+    },
+    "broker": {
+        "url": (str, "", "amqp://..., amqps://...; set: scheduler and up declare the topology, relay and consume"),
+        "max_event": (Size, "4M", "a larger event is refused when sent, and set aside when received"),
+        "handlers": (int, 4, "handlers of events at work at once in one process"),
+        "labels": (list, [], "what workers may offer and runs may need, for instance gpu"),
+        "consumer_timeout": (Duration, "30m", "the broker's own setting: how long a message may go unanswered"),
+        "alert_after": (Duration, "1m", "an event that waits longer is reported"),
+        "keep_events": (Duration, "14d", "an event that comes again within this time is recognised"),
     },
     "scheduler": {
         "timezone": (str, "local", 'the zone of schedules; "local" is the system\'s, as with cron'),
@@ -61,13 +71,17 @@ JOB: Table = {
     "catch_up_window": (Duration, None, "how far back; by default one period, at most 24h"),
     "priority": (int, None, "higher runs first"),
     "pool": (str, None, "a pool of [pools]: a run waits until one of its places is free"),
+    "needs": ((str, list), None, "labels of [broker] labels, for instance gpu: only workers that offer them run it"),
     "order_by": (str, None, "a parameter, or any word: runs with the same value never overlap and keep their order"),
     "after": ((str, list, dict), None, 'jobs that must have succeeded first, or { any = [..], on = "failure" }'),
+    "on": ((str, list), None, "types of events that trigger it, for instance app.order.*"),
+    "debounce": (Duration, None, "a triggered run waits until no event has come for so long"),
+    "batch": (int, None, "or until so many are there"),
     "memory": (Size, None, "an attempt that holds more is ended, with all it started"),
     "open_files": (int, None, "an attempt may have so many files open"),
     "retry_on": ((list, str, int), None, 'only these exit codes, exceptions, or "timeout" are retried'),
     "on_lost": (str, None, "rerun or fail when the worker died"),
-    "executor": (str, None, "process or thread"),
+    "executor": (str, None, "process, thread, or celery: carried by the broker to clockmill worker"),
     "keep_for": (Duration, None, "ended runs and their logs are kept so long; by default 90d"),
     "keep_runs": (int, None, "and so many of them; by default 10000"),
     "keep_log_mb": (int, None, "and so many megabytes of their logs; by default 200"),
@@ -79,10 +93,12 @@ SOURCE: Table = {
     "columns": (dict, {}, "canonical column = the application's column"),
     "where": (str, None, "a condition on the table's rows"),
     "increment": (str, None, "the column that grows with every change"),
+    "append_only": (bool, False, "rows are only ever added; additive counters then read the new ones alone"),
     "url": (str, None, "another database than [database] url"),
 }
 COUNTER: Table = {
     "query": (str, None, "a SELECT of key and value; {posts} stands for the mapped source"),
+    "additive": (bool, False, "count(*) or sum() over one append_only source: new rows add to what was counted"),
     "url": (str, None, "another database than [database] url"),
 }
 COLLECTIONS: dict[str, Table] = {"jobs": JOB, "sources": SOURCE, "counters": COUNTER}
@@ -172,7 +188,7 @@ def merge(home: Path, file: Path | None, written: Mapping[str, Any], environ: Ma
     }
     tables |= {name: {} for name in COLLECTIONS}
     for keys, value in _leaves(written):
-        _set(tables, keys, value, str(file), origins)
+        _set(tables, keys, _plain(value), str(file), origins)
     for variable, keys, text in _variables(environ):
         _set(tables, keys, _from_text(text, _expected(keys, variable), variable), variable, origins)
     return Config(home, file, tables, origins)
@@ -180,11 +196,23 @@ def merge(home: Path, file: Path | None, written: Mapping[str, Any], environ: Ma
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        data = path.read_bytes()
+        # Editors of Windows put a mark before the first letter.
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except tomllib.TOMLDecodeError as e:
         raise ConfigError(f"{path}: not TOML: {e}") from None
+    except UnicodeDecodeError as e:
+        number = e.object.count(b"\n", 0, e.start) + 1
+        raise ConfigError(f"{path}: not TOML: line {number} is not UTF-8") from None
     except OSError as e:
         raise ConfigError(f"{path}: {e.strerror}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Dates and times of TOML as the texts that they may be written as, too."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _leaves(written: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -8,8 +8,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from clockmill.bell import ring
 from clockmill.errors import ConfigError, UsageError
@@ -17,11 +17,14 @@ from clockmill.executors import Tell
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill, specification
 from clockmill.runner import Runner
-from clockmill.schedule import Schedule
-from clockmill.slots import TICK, Leap, instant, iso, micros, plan, slot_key
-from db.lease_clock import RENEW_S, SECOND, boot_id, boot_micros
+from clockmill.slots import ON_TIME, TICK, Leap, instant, iso, micros, plan, slot_key, window
+from db.lease_clock import AHEAD_US, RENEW_S, SECOND, boot_id, boot_micros
+from db.pause import pause
 from db.run import Claim, Ending, Follow, NewRun, Verdict
 from db.tables import Record
+
+if TYPE_CHECKING:
+    from clockmill.schedule import Schedule
 
 #: Leases under this prefix are held by living schedulers.
 SCHEDULERS = "scheduler/"
@@ -59,18 +62,43 @@ def activate(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = 
 def advance(
     mill: Mill,
     spec: JobSpec,
-    schedule: Schedule,
+    schedule: "Schedule",
     now: datetime,
     trigger: str = "schedule",
     leapt: Leap | None = None,
 ) -> bool:
     """Records every slot up to now; False when the job is not (or not so) known to the ledger."""
     row = mill.ledger.job(spec.name)
-    if row is None or row.spec_hash != specification(spec)[1]:
+    if row is None or row.spec_hash != mill.digest(spec):
         return False
     _advance_upstream(mill, spec, now, leapt)
-    _advance(mill, spec, schedule, row, now, trigger, leapt)
+    if row.cursor_us > micros(now) + AHEAD_US:
+        _make_good(mill, spec, schedule, row, now)
+    else:
+        _advance(mill, spec, schedule, row, now, trigger, leapt)
     return True
+
+
+def _make_good(mill: Mill, spec: JobSpec, schedule: "Schedule", job: Record, now: datetime) -> None:
+    """The cursor has passed the present time because a clock was ahead, and it does not go back. A slot that was given
+    up as missed then, and comes now, is run after all, by a run that says so."""
+    slot = schedule.previous(now)
+    if slot is None or job.state == "paused":
+        return
+    allowed = timedelta(0) if spec.catch_up == "none" else window(spec, schedule, slot)
+    known = _slot_on_record(mill, spec, slot)
+    if known is not None and _missed_by_a_clock_ahead(known, now) and now - slot <= max(allowed, ON_TIME):
+        retry_run(mill, spec, known, now, slot=slot, trigger="schedule", reserved=False)
+
+
+def _slot_on_record(mill: Mill, spec: JobSpec, slot: datetime) -> Record | None:
+    """The row of its own, or the one that stands for it among others."""
+    found = mill.ledger.run_of_key(spec.name, slot_key(slot))
+    return found or mill.ledger.run_covering(spec.name, micros(slot))
+
+
+def _missed_by_a_clock_ahead(run: Record, now: datetime) -> bool:
+    return bool(run.state == "missed" and run.created_us > micros(now) + AHEAD_US)
 
 
 def _advance_upstream(mill: Mill, spec: JobSpec, now: datetime, leapt: Leap | None) -> None:
@@ -85,7 +113,7 @@ def _advance_upstream(mill: Mill, spec: JobSpec, now: datetime, leapt: Leap | No
 def _advance(
     mill: Mill,
     spec: JobSpec,
-    schedule: Schedule,
+    schedule: "Schedule",
     row: Record,
     now: datetime,
     trigger: str,
@@ -105,9 +133,11 @@ def _advance(
 
 def manual_run(
     mill: Mill, spec: JobSpec, params: Mapping[str, Any], *, forced: bool, now: datetime, reserved: bool = True
-) -> Record:
-    """A run of its own, for this process to carry out, or (not reserved) for whichever worker comes first."""
-    know(mill, spec, now)
+) -> int:
+    """A run of its own, for this process to carry out, or (not reserved) for whichever worker comes first; its number.
+
+    Raises ConfigError where a running scheduler has another configuration of the job.
+    """
     row = NewRun(
         slot_key=f"m:{uuid.uuid4()}",
         trigger="manual",
@@ -119,16 +149,24 @@ def manual_run(
         forced=forced,
         reserved_for=mill.owner if reserved else None,
     )
-    run = mill.ledger.record(spec.name, row, micros(now))
+    run_id = mill.ledger.ask(spec.name, mill.digest(spec), row, micros(now))
+    if run_id is None:
+        know(mill, spec, now)
+        run_id = mill.ledger.record(spec.name, row, micros(now)).run_id
     if not reserved:
         ring(mill.config.var)
-    return run
+    return run_id
+
+
+def boot_key(mill: Mill) -> str:
+    """The slot key of this boot of this host."""
+    return f"b:{mill.host}:{boot_id()}"
 
 
 def boot_run(mill: Mill, spec: JobSpec, now: datetime) -> Record:
     """The run of an @reboot job: one for each boot of this host, whoever comes first."""
     row = NewRun(
-        slot_key=f"b:{mill.host}:{boot_id()}",
+        slot_key=boot_key(mill),
         trigger="reboot",
         state="queued",
         due_us=micros(now),
@@ -139,9 +177,17 @@ def boot_run(mill: Mill, spec: JobSpec, now: datetime) -> Record:
 
 
 def retry_run(
-    mill: Mill, spec: JobSpec, of: Record, now: datetime, *, slot: datetime | None = None, trigger: str = "retry"
+    mill: Mill,
+    spec: JobSpec,
+    of: Record,
+    now: datetime,
+    *,
+    slot: datetime | None = None,
+    trigger: str = "retry",
+    reserved: bool = True,
 ) -> Record:
-    """A new run that does again what an ended one did or should have done.
+    """A new run that does again what an ended one did or should have done, for this process to carry out, or (not
+    reserved) for whichever worker comes first.
 
     `slot`: the one of the slots that `of` stands for; the same run is given back when it was asked for already.
     """
@@ -161,7 +207,7 @@ def retry_run(
         params=json.loads(of.params_json),
         order_key=of.order_key,
         retry_of=of.run_id,
-        reserved_for=mill.owner,
+        reserved_for=mill.owner if reserved else None,
     )
     return mill.ledger.record(spec.name, row, micros(now))
 
@@ -189,8 +235,8 @@ def slot_run(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime, *, f
     else:
         know(mill, spec, now)
     key = slot_key(at)
-    known = mill.ledger.run_of_key(spec.name, key) or mill.ledger.run_covering(spec.name, micros(at))
-    if asked and known is not None and known.state in NEVER_STARTED:
+    known = _slot_on_record(mill, spec, at)
+    if known is not None and ((asked and known.state in NEVER_STARTED) or _missed_by_a_clock_ahead(known, now)):
         return retry_run(mill, spec, known, now, slot=at)
     if known is not None:
         return known
@@ -210,7 +256,7 @@ def slot_run(mill: Mill, spec: JobSpec, at: datetime | None, now: datetime, *, f
 def know(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None) -> None:
     """Makes the ledger know the job as this process does; raises ConfigError when a scheduler does otherwise."""
     row = mill.ledger.job(spec.name)
-    if row is not None and row.spec_hash == specification(spec)[1] and row.state != "broken":
+    if row is not None and row.spec_hash == mill.digest(spec) and row.state != "broken":
         return
     if row is not None and mill.ledger.holders(SCHEDULERS):
         raise ConfigError(
@@ -219,26 +265,26 @@ def know(mill: Mill, spec: JobSpec, now: datetime, since: datetime | None = None
     activate(mill, spec, now, since)
 
 
-def stay(runner: Runner, run: Record, spec: JobSpec, listener: Tell | None = None, echo: bool = False) -> Outcome:
+def stay(runner: Runner, run_id: int, spec: JobSpec, listener: Tell | None = None, echo: bool = False) -> Outcome:
     """Carries the run out in this process, through its retries, to its end or to the reason why it may not start."""
     ledger, renewed = runner.mill.ledger, time.monotonic()
     while True:
-        claim, asked_at = runner.claim(run.run_id, spec)
+        claim, asked_at = runner.claim(run_id, spec)
         if isinstance(claim, Claim):
             ending = runner.run(claim, spec, asked_at, listener, echo)
             if ending.state != "retry_wait":
                 # What its end has triggered is for whoever works here.
                 ring(runner.mill.config.var)
-                return Outcome(_row(runner, run), ending=ending)
+                return Outcome(_row(runner, run_id), ending=ending)
         elif claim in ("waits", "not_due"):
             ending = None
         else:
-            return Outcome(_row(runner, run), verdict=claim)
-        renewed = _wait(lambda: ledger.renew([run.run_id]), _row(runner, run).due_us, runner.mill.now, renewed)
+            return Outcome(_row(runner, run_id), verdict=claim)
+        renewed = _wait(lambda: ledger.renew([run_id]), _row(runner, run_id).due_us, runner.mill.now, renewed)
 
 
-def _row(runner: Runner, run: Record) -> Record:
-    found = runner.mill.ledger.run(run.run_id)
+def _row(runner: Runner, run_id: int) -> Record:
+    found = runner.mill.ledger.run(run_id)
     assert found is not None, "runs are not deleted while somebody carries them out"
     return found
 
@@ -250,6 +296,6 @@ def _wait(renew: Callable[[], object], due_us: int, now: Callable[[], datetime],
             renew()
             renewed = time.monotonic()
         wait_s = (due_us - micros(now())) / 1e6
-        time.sleep(wait_s if 0 < wait_s < LOOK_S else LOOK_S)
+        pause(wait_s if 0 < wait_s < LOOK_S else LOOK_S)
         if micros(now()) >= due_us:
             return renewed

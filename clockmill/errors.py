@@ -3,6 +3,7 @@
 from db.errors import did_you_mean
 
 __all__ = [
+    "BrokerUnavailable",
     "ClockmillError",
     "ConfigError",
     "FeedError",
@@ -50,6 +51,10 @@ class FeedError(JobError):
 
 class ProviderError(JobError):
     """A weather provider's answer cannot be used."""
+
+
+class BrokerUnavailable(ClockmillError):
+    """The broker does not answer, or refuses us. What is to be told stays in the outbox."""
 
 
 class Refused(ClockmillError):

@@ -1,9 +1,11 @@
 """Whether this scheduler is alive: a status file for probes, a word to systemd's watchdog.
 
 var/status/<host>.<pid>.json is replaced whole every few seconds: {"healthy", "pid", "host", "started_at", "beat_at",
-"jobs", "workers", "busy", "problem"}. A probe should also look at the file's age: a dead process writes nothing.
+"jobs", "workers", "busy", "problem"}. Unhealthy is a loop that stands, and one whose database is away or whose disk is
+full; `problem` says which. A probe should also look at the file's age: a dead process writes nothing.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -16,6 +18,8 @@ from clockmill.slots import iso
 LATE = timedelta(seconds=5)
 #: The file is written so often; systemd is told every time.
 WRITE = timedelta(seconds=5)
+#: How long the file is at least.
+BYTES = 1024
 
 
 class Health:
@@ -26,22 +30,38 @@ class Health:
         self.host = host
         self.started_at = self.beat_at = now
         self.written_at: datetime | None = None
-        self.was_healthy = False
+        self.was_healthy = self.was_ready = False
         self.problem = ""
+        #: What went wrong last, by what was tried; it is no problem any more when it goes well.
+        self.complaints: dict[str, str] = {}
 
     def beat(self, now: datetime) -> None:
         """The loop has come round."""
         self.beat_at = now
 
-    def healthy(self, now: datetime) -> bool:
+    def told(self, what: str, complaint: str) -> None:
+        """How it went when this was tried last; an empty complaint: well."""
+        if complaint:
+            self.complaints[what] = complaint
+        else:
+            self.complaints.pop(what, None)
+
+    def turning(self, now: datetime) -> bool:
+        """Whether the loop comes round."""
         # A clock that was set back makes the beat lie in the future: that is no fault of the loop's.
-        return not self.problem and now - self.beat_at <= LATE
+        return now - self.beat_at <= LATE
 
     def report(self, now: datetime, **counts: int) -> None:
-        """Writes the file when it is time or the answer changed, and tells systemd when all is well."""
-        healthy = self.healthy(now)
-        if healthy:
-            notify("READY=1\nWATCHDOG=1" if not self.was_healthy else "WATCHDOG=1")
+        """Writes the file when it is time or the answer changed, and tells systemd that the loop turns.
+
+        A database that is away or a disk that is full is told in the file alone: a restart would mend neither.
+        """
+        turning = self.turning(now)
+        if turning:
+            notify("WATCHDOG=1" if self.was_ready else "READY=1\nWATCHDOG=1")
+            self.was_ready = True
+        self.problem = "; ".join(self.complaints.values()) if turning else f"the loop stands since {iso(self.beat_at)}"
+        healthy = turning and not self.problem
         due = self.written_at is None or abs(now - self.written_at) >= WRITE
         if due or healthy != self.was_healthy:
             self.written_at, self.was_healthy = now, healthy
@@ -55,19 +75,29 @@ class Health:
             "started_at": iso(self.started_at),
             "beat_at": iso(self.beat_at),
         }
+        # Of one length, so that it can be written over where there is no room for another file.
+        text = (json.dumps(whole).ljust(BYTES - 1) + "\n").encode()
+        fresh = self.path.with_suffix(".new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh = self.path.with_suffix(".new")
-            fresh.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+            fresh.write_bytes(text)
             fresh.replace(self.path)
         except OSError:
-            # A full disk must not end the loop; the file's age tells.
-            pass
+            _write_over(self.path, text)
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
     def close(self) -> None:
         """The scheduler ends by its own will."""
         notify("STOPPING=1")
         self.path.unlink(missing_ok=True)
+
+
+def _write_over(path: Path, text: bytes) -> None:
+    """A full disk must not end the loop; where even this fails, the file's age tells."""
+    with contextlib.suppress(OSError), path.open("r+b") as file:
+        file.write(text)
+        file.truncate()
 
 
 def notify(message: str) -> None:

@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
 from clockmill.durations import parse_duration
 from clockmill.errors import ConfigError, did_you_mean
+from clockmill.handler_spec import check_patterns
 from clockmill.sizes import format_size, parse_size
 from db.output_spec import OutputSpec
 from db.run import After
@@ -23,7 +25,7 @@ OVERLAP_ALIASES = {"forbid": "skip", "replace": "cancel_previous"}
 ON_LOST = ("rerun", "fail")
 #: How the runs of other jobs must have ended: see `_after`.
 OUTCOMES = ("success", "failure", "any")
-EXECUTORS = ("process", "thread", "command")
+EXECUTORS = ("process", "thread", "command", "celery")
 
 #: Less is not enough for an interpreter, or for what it opens to begin with.
 LEAST_MEMORY, LEAST_FILES = 2**24, 16
@@ -77,6 +79,8 @@ class JobSpec:
     priority: int = 0
     #: A pool of [pools], whose places are shared by all jobs that name it.
     pool: str | None = None
+    #: Labels of `[broker] labels`: only workers that offer all of them run it.
+    needs: tuple[str, ...] = ()
     #: A parameter: runs with the same value of it never overlap and begin in order. Any other word: a key shared by
     #: all jobs that name it. `overlap` is not asked then: runs wait for each other.
     order_by: str | None = None
@@ -85,6 +89,11 @@ class JobSpec:
     #: ended otherwise the run is `upstream_failed`, or `skipped` for one that waits for a failure. Runs that a person
     #: asks for (run, retry) do not wait.
     after: After | None = None
+    #: Patterns of event types: each event is a run, or joins one that has not begun. A run waits until no event has
+    #: come for `debounce`, or `batch` of them are there (and at most ten times as long); they are in `ctx.events`.
+    on: tuple[str, ...] = ()
+    debounce: timedelta = timedelta(0)
+    batch: int = 1
     #: Bytes that an attempt may hold, all its processes together, and files that each of them may have open.
     memory: int | None = None
     open_files: int | None = None
@@ -114,6 +123,10 @@ class JobSpec:
             raise ConfigError(f"job {self.name}: timeout must be longer than 0 s")
         if self.keep_runs < 1 or self.keep_log_mb < 0:
             raise ConfigError(f"job {self.name}: keep_runs must be 1 or more, keep_log_mb 0 or more")
+        if self.on:
+            check_patterns(self.on, f"job {self.name}: on")
+        if self.batch < 1 or self.debounce < timedelta(0) or (not self.on and (self.batch > 1 or self.debounce)):
+            raise ConfigError(f"job {self.name}: debounce and batch (1 or more) are for jobs that events trigger (on)")
         if self.retries < 0:
             raise ConfigError(f"job {self.name}: retries = {self.retries}; allowed: 0 and up")
 
@@ -164,6 +177,8 @@ class JobSpec:
             "pool": self.pool,
             "order_by": self.order_by,
             "after": self.after and {self.after.needs: list(self.after.jobs), "on": self.after.outcome},
+            **({"needs": list(self.needs)} if self.needs else {}),
+            **self._triggers(),
             "memory": self.memory,
             "open_files": self.open_files,
             "retry_on": list(self.retry_on),
@@ -177,6 +192,12 @@ class JobSpec:
             "folder": self.folder,
             "params": dict(self.params),
         }
+
+    def _triggers(self) -> dict[str, Any]:
+        # Only where there are some: a job without keeps the specification it had before there were any.
+        if not self.on:
+            return {}
+        return {"on": list(self.on), "debounce": self.debounce.total_seconds(), "batch": self.batch}
 
     @staticmethod
     def from_identity(name: str, identity: Mapping[str, Any]) -> "JobSpec":
@@ -228,11 +249,11 @@ def _duration(value: Any) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
 
 
-def _instant(value: Any) -> datetime:
+def _instant(key: str, value: Any) -> datetime:
     try:
         return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     except ValueError:
-        raise ConfigError(f'"{value}" is not an instant; write for instance 2026-03-08T07:00:00Z') from None
+        raise ConfigError(f'{key} = "{value}" is not an instant; write for instance 2026-03-08T07:00:00Z') from None
 
 
 def _strings(value: Any) -> tuple[str, ...]:
@@ -267,8 +288,8 @@ def _causes(value: Any) -> tuple[int | str, ...]:
 READERS: dict[str, Callable[[Any], Any]] = {
     "schedule": _strings,
     "timezone": str,
-    "start": _instant,
-    "end": _instant,
+    "start": partial(_instant, "start"),
+    "end": partial(_instant, "end"),
     "jitter": _duration,
     "exclude": _strings,
     "dst_gap": str,
@@ -281,8 +302,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "catch_up_window": _duration,
     "priority": int,
     "pool": str,
+    "needs": _strings,
     "order_by": str,
     "after": _after,
+    "on": _strings,
+    "debounce": _duration,
+    "batch": int,
     "memory": parse_size,
     "open_files": int,
     "retry_on": _causes,
@@ -296,7 +321,11 @@ READERS: dict[str, Callable[[Any], Any]] = {
 
 def override(spec: JobSpec, settings: Mapping[str, Any]) -> JobSpec:
     """The job with the given policies; values may be written as in the configuration ("30m")."""
-    return replace(spec, **{key: READERS[key](value) for key, value in settings.items()})
+    changes = {key: READERS[key](value) for key, value in settings.items()}
+    if changes.get("on") and not spec.on and spec.overlap == "skip":
+        # An event must not be lost because the one before it is still at work.
+        changes.setdefault("overlap", "queue_all")
+    return replace(spec, **changes)
 
 
 def Output(name: str, **declaration: Any) -> OutputSpec:

@@ -12,8 +12,16 @@ from dataclasses import dataclass
 
 from db.lease_clock import LEASE_S, RENEW_S, SECOND, boot_micros
 from db.ledger import Ledger
+from db.overlap import AT_ONCE, BY_PERSON, GENTLY
+from db.pause import pause
 from db.run import Claim
 
+#: Why a run is cancelled, by what the ledger was asked (db.overlap); a person's Ctrl-C is the first, too.
+CANCELLED = {
+    BY_PERSON: "cancelled by a person",
+    AT_ONCE: "a later run takes its place (overlap = terminate_previous)",
+    GENTLY: "a later run takes its place (overlap = cancel_previous)",
+}
 #: How often the ledger is asked whether somebody wants a run cancelled.
 LOOK_S = 1.0
 #: So long before the lease could end, the job is killed: the next owner must find nobody at work.
@@ -26,18 +34,27 @@ log = logging.getLogger("clockmill.leases")
 
 @dataclass
 class Holding:
-    """One run held. `end` ends its job: at once, or gently; it is called once, with the reason."""
+    """One run held. `end` ends its job, gently or at once, with the reason."""
 
     claim: Claim
     end: Callable[[str, bool], None]
     #: On this host's boot clock; counted from before the claim was sent.
     until_us: int
-    ended: bool = False
+    #: How it was asked to end so far: not at all, gently, at once.
+    asked: int = 0
 
     def stop(self, reason: str, at_once: bool) -> None:
-        if not self.ended:
-            self.ended = True
+        """Asks once, and once more when it has become urgent."""
+        wanted = 1 + at_once
+        if wanted <= self.asked:
+            return
+        before, self.asked = self.asked, wanted
+        try:
             self.end(reason, at_once)
+        except Exception:
+            # Whoever watches the lease must live on, and asks again at its next look.
+            self.asked = before
+            log.exception("run %d cannot be ended", self.claim.run_id)
 
 
 class Leases:
@@ -73,7 +90,7 @@ class Leases:
 
     def _guard(self) -> None:
         while True:
-            time.sleep(GUARD_S)
+            pause(GUARD_S)
             for holding in self._holdings():
                 if boot_micros() > holding.until_us - MARGIN_S * SECOND:
                     holding.stop("the lease could not be renewed", True)
@@ -81,7 +98,7 @@ class Leases:
     def _keep(self) -> None:
         renewed = time.monotonic()
         while True:
-            time.sleep(LOOK_S)
+            pause(LOOK_S)
             held = self._holdings()
             if not held:
                 renewed = time.monotonic() - RENEW_S
@@ -109,8 +126,9 @@ class Leases:
         mine = getattr(row, "fence", None) == holding.claim.fence and getattr(row, "owner", None) == holding.claim.owner
         if not mine and holding in self._holdings():
             holding.stop("another process took the run over", True)
-        elif state == "running" and renewed_at is not None:
+        elif state in ("running", "succeeded") and renewed_at is not None:
+            # What has succeeded is nobody's to claim, and its process may be long at bringing it to Redis.
             holding.until_us = renewed_at + LEASE_S * SECOND
         asked = getattr(row, "cancel_asked", 0)
         if mine and state == "running" and asked:
-            holding.stop("cancelled", asked > 1)
+            holding.stop(CANCELLED[asked], asked == AT_ONCE)

@@ -11,22 +11,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
 from clockmill import config as configuration
 from clockmill.config import Config
 from clockmill.errors import ScheduleError
 from clockmill.job_spec import JobSpec
-from clockmill.registry import Registry, discover
-from clockmill.schedule import Schedule, local_timezone, parse
+from clockmill.local_zone import local_timezone
+from clockmill.registry import Registry, command_of, discover
 from db import migrate
 from db.engine import open_engine, open_source
 from db.errors import RedisUnavailable
 from db.ledger import Ledger
-from db.sources import SourceSpec
 
 if TYPE_CHECKING:
+    from clockmill.schedule import Schedule
     from db.mirror import Mirror
+    from db.sources import SourceSpec
 
 
 class Mill:
@@ -37,6 +38,7 @@ class Mill:
         #: Names this process in leases: host names and pids are used again, this is not.
         self.owner = str(uuid.uuid4())
         self.host = socket.gethostname()
+        self._digests: dict[str, tuple[JobSpec, str]] = {}
 
     @staticmethod
     def open(config_file: str | None = None) -> "Mill":
@@ -56,7 +58,20 @@ class Mill:
 
     @cached_property
     def registry(self) -> Registry:
-        return discover(self.config)
+        """The jobs; one whose schedule cannot be read is broken, and leaves the others as they are."""
+        found = discover(self.config)
+        jobs, broken = dict(found.jobs), dict(found.broken)
+        for name, spec in found.jobs.items():
+            try:
+                self.schedule(spec)
+            except ScheduleError as e:
+                broken[name] = str(e)
+                del jobs[name]
+        return Registry(jobs, broken, found.handlers)
+
+    def job(self, name: str) -> JobSpec:
+        """The job; nobody's code is loaded for a command that the configuration declares alone."""
+        return command_of(name, self.config) or self.registry.get(name)
 
     @cached_property
     def engine(self) -> Engine:
@@ -102,7 +117,7 @@ class Mill:
         return open_embedded(self.config.var) if url == "embedded" else masked(url)
 
     @cached_property
-    def sources(self) -> Mapping[str, SourceSpec]:
+    def sources(self) -> "Mapping[str, SourceSpec]":
         """The mapped sources; others read clockmill's own canonical tables."""
         return {name: source_spec(name, table, self.config) for name, table in self.config.table("sources").items()}
 
@@ -112,10 +127,12 @@ class Mill:
             return self.engine
         return open_source(configuration.absolute_sqlite(url, self.config.home), f"[{key}] url")
 
-    def schedule(self, spec: JobSpec) -> Schedule | None:
+    def schedule(self, spec: JobSpec) -> "Schedule | None":
         """The job's schedule, None for one that runs only when asked. Raises ScheduleError naming the job."""
         if not spec.schedule:
             return None
+        from clockmill.schedule import parse
+
         try:
             return parse(
                 spec.schedule,
@@ -129,23 +146,45 @@ class Mill:
                 dst_overlap=spec.dst_overlap,
             )
         except ScheduleError as e:
-            raise ScheduleError(f"{self.place(spec)}: {e}") from None
+            raise ScheduleError(f"{self.place(spec, str(e))}: {e}") from None
 
-    def place(self, spec: JobSpec) -> str:
-        """Where a job's policies can be mended, for messages."""
-        if spec.name in self.config.table("jobs"):
-            return f"{self.config.file or 'environment'}: [jobs.{spec.name}]"
-        return f"{spec.origin}: job {spec.name}"
+    def place(self, spec: JobSpec, error: str) -> str:
+        """Where the job's schedule can be mended, for a message about it."""
+        of_all = error.startswith("time zone") and spec.timezone == self.config.table("scheduler")["timezone"]
+        if spec.name not in self.config.table("jobs") and not of_all:
+            return f"{spec.origin}: job {spec.name}"
+        from clockmill.schedule_check import place_of
+
+        return place_of(self.config, spec.name, error)
+
+    def digest(self, spec: JobSpec) -> str:
+        """The hash of the job's specification; kept, because every run that is asked for is asked for with it."""
+        known = self._digests.get(spec.name)
+        if known is None or known[0] is not spec:
+            known = self._digests[spec.name] = (spec, specification(spec)[1])
+        return known[1]
+
+    def database_folder(self) -> list[Path]:
+        """Where a database in a file lives; empty for a server."""
+        url = make_url(self.config.database_url)
+        return [Path(url.database).parent] if url.get_backend_name() == "sqlite" and url.database else []
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the attempts' logs."""
+        return self.config.var / "logs"
 
     def log_path(self, name: str) -> Path:
-        return self.config.var / "logs" / name
+        return self.logs / name
 
 
 def zone_of(spec: JobSpec) -> str:
     return local_timezone() if spec.timezone == "local" else spec.timezone
 
 
-def source_spec(name: str, table: Mapping[str, Any], config: Config) -> SourceSpec:
+def source_spec(name: str, table: Mapping[str, Any], config: Config) -> "SourceSpec":
+    from db.sources import SourceSpec
+
     return SourceSpec(
         name=name,
         table=table.get("table"),
@@ -153,6 +192,7 @@ def source_spec(name: str, table: Mapping[str, Any], config: Config) -> SourceSp
         columns=table.get("columns", {}),
         where=table.get("where"),
         increment=table.get("increment"),
+        append_only=table.get("append_only", False),
         url=table.get("url"),
     )
 

@@ -1,19 +1,17 @@
 """The job's side of an attempt: context, function, and the transaction that ends the run."""
 
 import errno
-import json
 import time
 import traceback
-from collections.abc import Mapping
-from typing import Any
 
+from clockmill.bell import ring
 from clockmill.context import Context
 from clockmill.errors import ClockmillError
-from clockmill.executors import Body, Executors, Order, Seed, Tell
+from clockmill.executors import Order, Tell
 from clockmill.mill import Mill
 from clockmill.sizes import format_size
 from clockmill.slots import micros
-from db.errors import Fenced, RedisUnavailable, StoreError
+from db.errors import Fenced, LedgerAway, RedisUnavailable, StoreError
 from db.lease_clock import LEASE_S
 from db.publish import make_up
 from db.run import Claim, Ending
@@ -23,21 +21,6 @@ FAILED = 1
 FENCED = 3
 
 
-def executors_of(mill: Mill, *, reloadable: bool = False) -> Executors:
-    """This process's executors. The jobs' code is loaded first, so that every attempt inherits it by a fork.
-
-    `reloadable`: a process without that code is kept, from which it can be loaded anew.
-    """
-    seed = Seed(lambda file: body_of(Mill.open(file or None))) if reloadable else None
-    return Executors(body_of(mill), seed)
-
-
-def body_of(mill: Mill) -> Body:
-    """Runs orders of this mill's jobs, whose code is loaded now."""
-    assert mill.registry is not None
-    return lambda order, tell: perform(mill, order, tell)
-
-
 def perform(mill: Mill, order: Order, tell: Tell) -> int:
     """Runs the job's function and commits what it published together with `succeeded`; the exit code."""
     try:
@@ -45,6 +28,10 @@ def perform(mill: Mill, order: Order, tell: Tell) -> int:
     except Fenced as e:
         print(f"fenced: {e}", flush=True)
         return FENCED
+    except LedgerAway as e:
+        print(f"lost: {e}", flush=True)
+        tell({"reason": str(e), "lost": True})
+        return FAILED
     except (ClockmillError, StoreError) as e:
         # Foreseen by whoever raised it: the sentence says what to do, a traceback would hide it.
         print(f"error: {e}", flush=True)
@@ -78,17 +65,21 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
     context = Context(mill, spec, claim, mill.now(), tell)
     assert spec.function is not None, "commands are the keeper's to run"
     spec.function(context)
-    if not context.published:
+    if not context.commits:
         # Nothing must stand or fall with the run: whoever watches the attempt ends it, with others in one commit.
         tell({"report": context.report(time.perf_counter() - began)})
         return
     now = mill.now()
     ending = Ending("succeeded", exit_code=0, report=context.report(time.perf_counter() - began))
     with context.phase("write"):
+        context.seal()
         # A database that restarts costs the run no attempt, as long as its lease is renewed.
         mill.ledger.finish(claim, ending, micros(now), lambda c: context.commit(c, now), patience_s=LEASE_S)
-    with context.phase("publish"):
-        _mirror(mill, context)
+    # Whoever relays events need not wait for its next look.
+    ring(mill.config.var)
+    if context.published:
+        with context.phase("publish"):
+            _mirror(mill, context)
     mill.ledger.annotate(claim, context.report(time.perf_counter() - began))
 
 
@@ -99,14 +90,9 @@ def _mirror(mill: Mill, context: Context) -> None:
             context.log(f"Redis is not written: {reason}")
         return
     try:
-        for name in make_up(mill.engine, mirror):
+        for name in make_up(mill.engine, mirror, context.published):
             if name not in context.published:
                 context.log(f"Redis was owed {name} and has it now")
     except RedisUnavailable as e:
         # The run has succeeded: SQL holds the version, and whoever keeps house makes up for Redis.
         context.log(f"Redis is owed what was published: {e}")
-
-
-def report_of(run: Any) -> Mapping[str, Any]:
-    """The report kept with a run; empty before it ended."""
-    return json.loads(run.report_json) if run.report_json else {}

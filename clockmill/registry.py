@@ -16,6 +16,7 @@ from typing import Any
 
 from clockmill.config import Config
 from clockmill.errors import ClockmillError, ConfigError, did_you_mean
+from clockmill.handler_spec import HandlerSpec
 from clockmill.job_spec import JOB_NAME, JobSpec, override
 
 GROUP = "clockmill.jobs"
@@ -27,10 +28,11 @@ COMMAND_KEYS = ("command", "shell", "stdin", "environment", "folder")
 
 @dataclass(frozen=True)
 class Registry:
-    """The jobs that can run, and those whose code cannot be loaded, with the reason."""
+    """The jobs that can run, those whose code cannot be loaded, with the reason, and the handlers of events."""
 
     jobs: Mapping[str, JobSpec]
     broken: Mapping[str, str] = field(default_factory=dict)
+    handlers: Mapping[str, HandlerSpec] = field(default_factory=dict)
 
     def get(self, name: str) -> JobSpec:
         """Raises ConfigError, with the nearest name, for a job that is not there."""
@@ -44,10 +46,12 @@ class Registry:
 def discover(config: Config) -> Registry:
     """Every job there is, with the configuration's policies. Raises ConfigError for settings of no job."""
     found: dict[str, JobSpec] = {}
+    handlers: dict[str, HandlerSpec] = {}
     broken: dict[str, str] = {}
     for name, load in _places(config):
         try:
-            specs = list(declared(load()))
+            place = load()
+            specs, listening = list(declared(place)), list(declared_handlers(place))
         except ConfigError as e:
             broken[name] = str(e)
         except (Exception, SystemExit) as e:
@@ -55,6 +59,7 @@ def discover(config: Config) -> Registry:
             broken[name] = f"{type(e).__name__}: {e}"
         else:
             _add(found, specs)
+            _add_handlers(handlers, listening)
     settings = config.table("jobs")
     for name, table in settings.items():
         if "command" in table and name in found:
@@ -66,13 +71,26 @@ def discover(config: Config) -> Registry:
     jobs |= {name: _command(name, table, config) for name, table in settings.items() if "command" in table}
     broken = _without_code(config, settings, jobs, broken)
     enabled = {name: jobs[name] for name in sorted(jobs) if settings.get(name, {}).get("enabled", True)}
-    return Registry(_linked(enabled, broken, config), broken)
+    return Registry(_linked(enabled, broken, config), broken, handlers)
+
+
+def command_of(name: str, config: Config) -> JobSpec | None:
+    """The command job of this name, if it is one and its runs depend on no other job; nobody's code is loaded.
+
+    Whether some code declares a job of that name too is left to whoever loads all of it.
+    """
+    table = config.table("jobs").get(name, {})
+    if "command" not in table or "after" in table or not table.get("enabled", True):
+        return None
+    spec = _command(name, table, config)
+    _check_place(spec, config)
+    return spec
 
 
 def _linked(jobs: dict[str, JobSpec], broken: Mapping[str, str], config: Config) -> dict[str, JobSpec]:
     """The jobs, each knowing what those it comes after come after. Raises ConfigError for an unknown job or pool."""
     for spec in jobs.values():
-        _check_pool(spec, config.table("pools"))
+        _check_place(spec, config)
         for name in spec.after.jobs if spec.after else ():
             # Where some code cannot be loaded, the job may be in it.
             if name not in jobs and not broken:
@@ -99,10 +117,16 @@ def _rooted(spec: JobSpec, jobs: Mapping[str, JobSpec], above: Mapping[str, set[
     return replace(spec, after=replace(spec.after, roots=tuple(sorted(roots))))
 
 
-def _check_pool(spec: JobSpec, pools: Mapping[str, int]) -> None:
+def _check_place(spec: JobSpec, config: Config) -> None:
+    pools, labels = config.table("pools"), config.table("broker")["labels"]
     if spec.pool is not None and spec.pool not in pools:
         known = ", ".join(pools) or "none; write [pools] and a line like heavy = 2"
         raise ConfigError(f'job {spec.name}: no pool "{spec.pool}"{did_you_mean(spec.pool, pools)}; known: {known}')
+    for label in spec.needs:
+        if label not in labels:
+            known = ", ".join(map(str, labels)) or 'none; write [broker] labels = ["gpu"]'
+            hint = did_you_mean(label, labels)
+            raise ConfigError(f'job {spec.name}: needs: no label "{label}"{hint}; known: {known}')
 
 
 def _without_code(
@@ -124,6 +148,13 @@ def _add(found: dict[str, JobSpec], specs: list[JobSpec]) -> None:
     for spec in specs:
         if spec.name in found and found[spec.name].function is not spec.function:
             raise ConfigError(f'job "{spec.name}" is declared in {found[spec.name].origin} and {spec.origin}')
+        found[spec.name] = spec
+
+
+def _add_handlers(found: dict[str, HandlerSpec], specs: list[HandlerSpec]) -> None:
+    for spec in specs:
+        if spec.name in found and found[spec.name].function is not spec.function:
+            raise ConfigError(f'handler "{spec.name}" is declared in {found[spec.name].origin} and {spec.origin}')
         found[spec.name] = spec
 
 
@@ -183,7 +214,15 @@ def declared(found: Any) -> Iterator[JobSpec]:
                 yield replace(spec, origin=_origin(found, spec))
 
 
-def _origin(found: Any, spec: JobSpec) -> str:
+def declared_handlers(found: Any) -> Iterator[HandlerSpec]:
+    """The handlers of a module. A function may be a handler and a job at once."""
+    for candidate in vars(found).values() if isinstance(found, ModuleType) else [found]:
+        spec = getattr(candidate, "clockmill_handler", None)
+        if isinstance(spec, HandlerSpec) and (not isinstance(found, ModuleType) or spec.origin == found.__name__):
+            yield replace(spec, origin=_origin(found, spec))
+
+
+def _origin(found: Any, spec: JobSpec | HandlerSpec) -> str:
     if spec.origin.startswith(FILE_MODULES):
         return str(getattr(found, "__file__", spec.origin))
     return spec.origin
@@ -220,7 +259,8 @@ def _command(name: str, table: Mapping[str, Any], config: Config) -> JobSpec:
         stdin=table.get("stdin", ""),
         environment=_environment(name, table, config),
         folder=table.get("folder", ""),
-        executor="command",
+        # Carried by the broker or not, a command is a command.
+        executor="celery" if table.get("executor") == "celery" else "command",
         # What a command did outside is not known: it is not done twice unless its owner says that it may be.
         on_lost="fail",
         origin=str(config.file or "environment"),

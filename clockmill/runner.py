@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from clockmill.context import idempotency_key
 from clockmill.executors import Executors, Exit, Order, Tell
 from clockmill.executors.process_tree import kill_survivors
 from clockmill.job_spec import JobSpec
-from clockmill.leases import Leases
+from clockmill.leases import CANCELLED, Leases
 from clockmill.mill import Mill
 from clockmill.sizes import format_size
 from clockmill.slots import instant, iso, micros
 from db.errors import DatabaseUnavailable
 from db.lease_clock import boot_micros
-from db.redis_server import kept_open
-from db.run import MAX_LOST, Claim, Ending, Terms, Verdict
+from db.pause import pause
+from db.run import MAX_LOST, Claim, Ending, Terms, Verdict, idempotency_key
 from db.tables import Record
+from db.triggers import events_of
 
 #: The longest wait between two attempts.
 LONGEST_BACKOFF = timedelta(hours=1)
@@ -47,6 +47,8 @@ class Watch:
     reason: str = ""
     #: The exception that ended it and its base classes, by name.
     errors: tuple[str, ...] = ()
+    #: clockmill's own database left it.
+    lost: bool = False
     #: What a job that has nothing to commit came to.
     report: Mapping[str, Any] | None = None
     stopped: str = ""
@@ -61,6 +63,7 @@ class Runner:
         self.mill = mill
         self.executors = executors
         self.leases = leases or Leases(mill.ledger)
+        self._logs = str(mill.logs)
 
     def claim(self, run_id: int, spec: JobSpec) -> tuple[Claim | Verdict, int]:
         """The claim or why there is none, and when it was asked for on the boot clock: leases count from there."""
@@ -88,7 +91,7 @@ class Runner:
                 return self.settle([ended])[0]
             except DatabaseUnavailable as e:
                 log.warning("run %s: its ending cannot be written yet: %s", claim.run_id, e)
-                time.sleep(PERSIST_S)
+                pause(PERSIST_S)
         self.leases.release(claim)
         return Ending("lost", "the database stayed away; another process will find the run")
 
@@ -100,7 +103,7 @@ class Runner:
         order = self.order(claim, spec, echo)
 
         def end(reason: str, at_once: bool) -> None:
-            watch.stopped = reason
+            watch.stopped = watch.stopped or reason
             self.executors.end(order, at_once)
 
         self.leases.hold(claim, end, claimed_at_us)
@@ -133,18 +136,23 @@ class Runner:
             job=claim.job,
             attempt=claim.attempt,
             fence=claim.fence,
-            log=str(self.mill.log_path(f"{claim.run_id}.{claim.attempt}.log")),
+            log=f"{self._logs}{os.sep}{claim.run_id}.{claim.attempt}.log",
             timeout_s=spec.timeout.total_seconds(),
             claim=claim.__dict__,
             command=spec.command,
             shell=spec.shell,
             environment={**os.environ, **spec.environment, **variables(claim)} if spec.command else None,
-            folder=str(self.mill.config.home / expand(spec.folder)),
-            stdin=spec.stdin,
+            folder=str(self.mill.config.home / expand(spec.folder)) if spec.command else "",
+            stdin=spec.stdin or self._events(claim, spec),
             echo=echo,
             memory=spec.memory,
             open_files=spec.open_files,
         )
+
+    def _events(self, claim: Claim, spec: JobSpec) -> str:
+        """What a command that events triggered reads, unless it was given something else: one event a line."""
+        told = events_of(self.mill.engine, claim.run_id) if spec.command and spec.on else []
+        return "".join(f"{event}\n" for event in told)
 
     # -- while it runs
 
@@ -152,11 +160,14 @@ class Runner:
         """Keeps the embedded Redis for a job that writes to it. Started by the job it would die with the job's tree."""
         if self.mill.config.table("redis")["url"] != "embedded" or not any(output.redis for output in spec.outputs):
             return nullcontext()
+        from db.redis_server import kept_open
+
         return kept_open(self.mill.config.var)
 
     def _hear(self, claim: Claim, watch: Watch, message: Mapping[str, Any]) -> None:
         if "reason" in message:
             watch.reason, watch.errors = storable(message["reason"]), tuple(message.get("errors", ()))
+            watch.lost = message.get("lost", False)
         elif "report" in message:
             watch.report = message["report"]
         elif "pid" in message:
@@ -199,10 +210,14 @@ def ending_of(claim: Claim, spec: JobSpec, ended: Exit, watch: Watch, now_us: in
     report = {"peak_rss_mb": round(ended.peak_rss_mb, 1)}
     if ended.cause == "exit" and ended.code == 0 and (spec.command or watch.report is not None):
         return Ending("succeeded", exit_code=0, report={**report, **(watch.report or {})})
-    if watch.stopped == "cancelled":
-        return Ending("cancelled", "cancelled by a person or a later run", ended.code, ended.signal, report=report)
+    if watch.stopped in CANCELLED.values():
+        return Ending("cancelled", watch.stopped, ended.code, ended.signal, report=report)
     if ended.cause in ("orphaned", "cancel"):
         return _lost(claim, spec, ended, watch.stopped or "its process was lost", now_us)
+    if watch.lost and ended.cause == "exit":
+        # At once, the same would come of it until none of the lost attempts that a run has is left.
+        later = now_us + backoff(claim, spec, claim.lost + 1) // timedelta(microseconds=1)
+        return _lost(claim, spec, ended, watch.reason, later)
     reason = _reason(spec, ended, watch)
     state = "timed_out" if ended.cause == "timeout" else "failed"
     used = claim.attempt - claim.lost

@@ -17,11 +17,14 @@ from clockmill.job_spec import JobSpec
 from clockmill.runner import PERSIST_S, PERSIST_TRIES, Ended, Runner
 from clockmill.slots import micros
 from db.errors import DatabaseUnavailable, StoreError
+from db.pause import pause
 from db.run import Claim
 from db.tables import Record
 
 #: How often the ledger is searched for due runs that nobody announced: retries, orphans, other hosts.
 POLL_S = 1.0
+#: Between two turns of the desk. Under load a turn then serves many runs, and costs hardly more than for one.
+GATHER_S = 0.005
 #: Due runs are read so many at a time. A more urgent one that comes meanwhile waits for the next look.
 PAGE = 200
 
@@ -34,7 +37,10 @@ log = logging.getLogger("clockmill.workers")
 class Workers:
     """`size` runs at once. `look` says that there may be something to do."""
 
-    def __init__(self, runner: Runner, size: int) -> None:
+    def __init__(self, runner: Runner, size: int, takes: Callable[[JobSpec], bool] = lambda _: True) -> None:
+        """`takes`: whether a job's runs are for these hands."""
+        self.takes = takes
+        self.left = self._left(runner)
         self.runner = runner
         self.size = size
         self.bell = Bell(runner.mill.config.var, runner.mill.owner)
@@ -51,7 +57,14 @@ class Workers:
         #: What the last search found, and jobs whose runs cannot begin before another run has ended.
         self.found: deque[Record] = deque()
         self.found_at = 0.0
+        #: Whether it found all there was: until somebody rings there is nothing else.
+        self.found_all = False
+        #: When the desk's last turn ended.
+        self.turned_at = 0.0
         self.hidden: set[str] = set()
+        #: Jobs whose next run waits for one that has begun, and that may come again (retry, rescue): only fresh runs of
+        #: theirs are passed over, or what they wait for would never be found.
+        self.resting: set[str] = set()
 
     def look(self) -> None:
         if self.desk is None:
@@ -62,10 +75,14 @@ class Workers:
     def renew(self, runner: Runner) -> None:
         """Runs begin with this runner from now on; the executors of the old one close when the last of theirs ends."""
         with self.lock:
-            old, self.runner = self.runner, runner
+            old, self.runner, self.left = self.runner, runner, self._left(runner)
             idle = not self.busy_of[old]
         if idle:
             old.executors.close()
+
+    def _left(self, runner: Runner) -> set[str]:
+        """Jobs that are for others."""
+        return {name for name, spec in runner.mill.registry.jobs.items() if not self.takes(spec)}
 
     def close(self) -> None:
         """Returns when everything under way has ended and is written; no new run begins."""
@@ -82,14 +99,28 @@ class Workers:
     def _attend(self) -> None:
         while not self.closing:
             self.bell.wait(POLL_S)
+            self._gather()
             self._survive(self._write_ends)
             if self.accepting:
                 self._survive(self._hand_out)
+            self.turned_at = time.monotonic()
         for _ in range(PERSIST_TRIES):
             self._survive(self._write_ends)
             if not self.ended:
                 return
-            time.sleep(PERSIST_S)
+            pause(PERSIST_S)
+
+    def _gather(self) -> None:
+        """Right after a turn, lets ends and new runs come together for the next one; not while hands are idle that
+        there is work for."""
+        until = self.turned_at + GATHER_S
+        while (rest := until - time.monotonic()) > 0 and not self.closing:
+            if not self.found:
+                pause(rest)
+            elif self.busy:
+                self.bell.wait(rest)
+            else:
+                return
 
     @staticmethod
     def _survive(work: Callable[..., None], *arguments: object) -> None:
@@ -107,7 +138,7 @@ class Workers:
         if not ended:
             return
         # Some of what waited may begin now.
-        self.hidden.clear()
+        self._see_all()
         try:
             self._settle(ended)
         except DatabaseUnavailable:
@@ -129,35 +160,42 @@ class Workers:
         """Claims due runs while hands are free."""
         if time.monotonic() - self.found_at > POLL_S:
             self.found.clear()
-            self.hidden.clear()
+            self._see_all()
         while (free := self.size - self.busy) > 0 and self.runner.executors.alive():
             asked = self._next(free)
             if not asked:
                 return
             runner = self.runner
-            answers, asked_at = runner.claim_all(asked)
-            for (_, spec), answer in zip(asked, answers, strict=True):
+            answers, asked_at = runner.claim_all([(row.run_id, spec) for row, spec in asked])
+            for (row, spec), answer in zip(asked, answers, strict=True):
                 if isinstance(answer, Claim):
                     self._begin(runner, answer, spec, asked_at)
                 elif answer == "waits":
                     # What waits for another run of its job must not hide the runs of other jobs.
-                    self.hidden.add(spec.name)
-            if not self.found and all(answer in BEATEN for answer in answers):
+                    (self.hidden if row.begun else self.resting).add(spec.name)
+            if not self.found and (self.found_all or all(answer in BEATEN for answer in answers)):
                 return
 
-    def _next(self, free: int) -> list[tuple[int, JobSpec]]:
+    def _see_all(self) -> None:
+        self.hidden.clear()
+        self.resting.clear()
+
+    def _next(self, free: int) -> list[tuple[Record, JobSpec]]:
         """Due runs for so many hands, the most urgent first."""
         jobs = self.runner.mill.registry.jobs
         if not self.found:
-            self.found.extend(self.runner.mill.ledger.claimable(micros(self.runner.mill.now()), PAGE, self.hidden))
+            now = micros(self.runner.mill.now())
+            without = self.hidden | self.left
+            self.found.extend(self.runner.mill.ledger.claimable(now, PAGE, without, self.resting))
+            self.found_all = len(self.found) < PAGE
             self.found_at = time.monotonic()
-        asked: list[tuple[int, JobSpec]] = []
+        asked: list[tuple[Record, JobSpec]] = []
         while self.found and len(asked) < free:
             row = self.found.popleft()
             if row.job not in jobs:
                 self.hidden.add(row.job)
-            elif row.job not in self.hidden:
-                asked.append((row.run_id, jobs[row.job]))
+            elif row.job not in self.hidden and (row.begun or row.job not in self.resting):
+                asked.append((row, jobs[row.job]))
         return asked
 
     # -- the hands

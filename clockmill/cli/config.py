@@ -1,12 +1,14 @@
 """clockmill config: what is configured, and where it came from."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clockmill.cli.show import json_option, mill, print_json, table
-from clockmill.mill import Mill
+
+if TYPE_CHECKING:
+    from clockmill.mill import Mill
 
 #: Keys whose values are never shown.
 SECRET = re.compile(r"password|secret|token|api_?key", re.IGNORECASE)
@@ -44,20 +46,35 @@ def hidden(key: str, value: Any) -> Any:
 @config_command.command("check", epilog="Example: clockmill --config new.toml config check")
 def check() -> None:
     """Read everything and start nothing: settings, jobs, schedules."""
+    refuse_schedules()
     held = mill()
     check_all(held)
     where = held.config.file or "defaults (no clockmill.toml)"
     click.echo(f"{where}: {len(held.registry.jobs)} jobs, nothing wrong")
 
 
-def check_all(held: Mill) -> None:
-    """Raises the first ConfigError or ScheduleError."""
+def refuse_schedules() -> None:
+    """Raises ScheduleError when one cannot be read: before anything that takes time to import."""
+    from clockmill import config as configuration
+    from clockmill.schedule_check import wrong_schedules
+
+    wrong = list(wrong_schedules(configuration.load(click.get_current_context().find_root().obj)))
+    for error in wrong[:-1]:
+        click.echo(f"error: {error}", err=True)
+    if wrong:
+        raise wrong[-1]
+
+
+def check_all(held: "Mill") -> None:
+    """Raises the first ConfigError."""
     from clockmill.errors import ConfigError
+    from clockmill.exchange.plan import broker_url, hands, topology_of
     from db.engine import open_engine
 
+    broker_url(held)
+    hands(held)
+    topology_of(held)
     open_engine(held.config.database_url)
-    for spec in held.registry.jobs.values():
-        held.schedule(spec)
     for name, reason in held.registry.broken.items():
         raise ConfigError(f"job {name} is broken: {reason}")
     assert held.sources is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clockmill.bodies import executors_of
 from clockmill.cli.scheduler import set_up_logging
 from clockmill.cli.show import Progress, mill
 from clockmill.config import home_of
@@ -16,7 +17,7 @@ from clockmill.doors import manual_run, stay
 from clockmill.errors import ClockmillError
 from clockmill.executors import Executors
 from clockmill.mill import Mill
-from clockmill.perform import executors_of, report_of
+from clockmill.report import report_of
 from clockmill.runner import Runner
 from db import outputs
 
@@ -100,14 +101,14 @@ def _say_redis(held: Mill) -> None:
 
 def _run(held: Mill, executors: Executors, name: str) -> None:
     spec = held.registry.get(name)
-    row = manual_run(held, spec, {}, forced=False, now=held.now())
+    run_id = manual_run(held, spec, {}, forced=False, now=held.now())
     bar = Progress(name)
 
     def listener(message: Any) -> None:
         if "progress" in message:
             bar(message["progress"], message["note"])
 
-    run = stay(Runner(held, executors), row, spec, listener).run
+    run = stay(Runner(held, executors), run_id, spec, listener).run
     bar.done()
     if run.state != "succeeded":
         raise ClockmillError(f"job {name} {run.state}: {run.reason}; see: clockmill runs logs {run.run_id}")

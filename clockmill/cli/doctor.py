@@ -13,8 +13,8 @@ from clockmill.cli import exits
 from clockmill.cli.show import json_option, mill, print_json
 from clockmill.doors import SCHEDULERS
 from clockmill.errors import ClockmillError
+from clockmill.local_zone import local_timezone
 from clockmill.mill import Mill
-from clockmill.schedule import local_timezone
 from clockmill.version import VERSION
 from db import migrate, sources
 from db.engine import masked, open_engine
@@ -59,7 +59,15 @@ def examine() -> Iterator[Finding]:
     yield Finding(
         "ok", "configuration", str(held.config.file or "defaults; clockmill init writes a file to start from")
     )
-    checks: tuple[Callable[[Mill], Iterator[Finding]], ...] = (_jobs, _database, _sources, _redis, _disk, _scheduler)
+    checks: tuple[Callable[[Mill], Iterator[Finding]], ...] = (
+        _jobs,
+        _database,
+        _sources,
+        _redis,
+        _broker,
+        _disk,
+        _scheduler,
+    )
     for check in checks:
         try:
             yield from check(held)
@@ -69,15 +77,11 @@ def examine() -> Iterator[Finding]:
 
 def _jobs(held: Mill) -> Iterator[Finding]:
     for name, spec in held.registry.jobs.items():
-        try:
-            schedule = held.schedule(spec)
-        except ClockmillError as e:
-            yield Finding("problem", f"job {name}", str(e))
-            continue
+        schedule = held.schedule(spec)
         if schedule is not None and schedule.never():
             yield Finding("warning", f"job {name}", f"{' + '.join(spec.schedule)} never comes")
     for name, reason in held.registry.broken.items():
-        yield Finding("problem", f"job {name}", f"its code cannot be loaded: {reason}")
+        yield Finding("problem", f"job {name}", f"broken: {reason}")
     yield Finding("ok", "jobs", ", ".join(held.registry.jobs) or "none")
 
 
@@ -110,6 +114,38 @@ def _redis(held: Mill) -> Iterator[Finding]:
             yield Finding("problem" if evicted else "warning", "redis", says)
     else:
         yield Finding("ok" if url == "none" else "warning", "redis", f"SQL only: {reason}")
+
+
+def _broker(held: Mill) -> Iterator[Finding]:
+    from clockmill.exchange.broker import masked, opened, server_version, translated
+    from clockmill.exchange.declaring import check
+    from clockmill.exchange.flows import depths_of
+    from clockmill.exchange.plan import broker_url, topology_of
+    from clockmill.exchange.topology import DEAD, UNROUTABLE
+    from db.outbox import waiting
+
+    url = broker_url(held)
+    if not url:
+        yield Finding("ok", "broker", "none is configured: no events, local workers only")
+        return
+    with opened(url, "clockmill doctor") as connection, translated(url):
+        version = ".".join(map(str, server_version(connection)))
+        findings = check(connection, topology_of(held))
+    yield from _left(depths_of(url, (DEAD, UNROUTABLE)), waiting(held.engine).problem)
+    for finding in findings:
+        if finding.state != "ok":
+            yield Finding("warning" if finding.state == "unsupported" else "problem", finding.what, finding.says)
+    yield Finding("ok", "broker", f"{masked(url)}, RabbitMQ {version}")
+
+
+def _left(depths: dict[str, int], problem: str | None) -> Iterator[Finding]:
+    """Messages that wait for a person."""
+    says = "were set aside; see: clockmill events dead-letters list", "need what no worker offers: add workers"
+    for (queue, depth), words in zip(depths.items(), says, strict=False):
+        if depth:
+            yield Finding("warning", queue, f"{depth} messages {words}")
+    if problem:
+        yield Finding("warning", "outbox", f"an event stays there: {problem}")
 
 
 def _disk(held: Mill) -> Iterator[Finding]:

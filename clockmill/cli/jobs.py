@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from clockmill.cli import exits
-from clockmill.cli.show import ago, instant_option, json_option, mill, print_json, print_next, stamp, table
+from clockmill.cli.show import ago, broken_jobs, instant_option, json_option, mill, print_json, print_next, stamp, table
 from clockmill.doors import advance, know
 from clockmill.errors import UsageError
+from clockmill.exchange.broadcast import PAUSE, shout
 from clockmill.history import usual_durations
 from clockmill.job_spec import JobSpec
-from clockmill.lint import RULES, lint_jobs
+from clockmill.lint import RULES, Finding, lint_jobs
 from clockmill.mill import Mill, zone_of
 from clockmill.slots import iso, micros
 
@@ -38,6 +39,8 @@ def list_jobs(as_json: bool) -> None:
         for job in found
     ]
     table(("name", "schedule", "next", "last", "state"), rows, "no jobs; see: clockmill init")
+    for sentence in broken_jobs(held):
+        click.echo(sentence, err=True)
 
 
 def describe(held: Mill, spec: JobSpec) -> dict[str, Any]:
@@ -131,18 +134,20 @@ def next_slots(job: str, count: int, start: str | None, as_json: bool) -> None:
 @click.option("--ignore", multiple=True, type=click.Choice(list(RULES)), help="A rule whose findings are not wanted.")
 @json_option
 def lint(ignore: tuple[str, ...], as_json: bool) -> None:
-    """What is allowed in the jobs' schedules and still hardly meant. Exit code 1 when something was found."""
+    """What is allowed in the jobs' schedules and still hardly meant. Exit code 1 when something was found, 2 when a
+    job is broken."""
     held = mill()
     listed = [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
     usual = usual_durations(held.ledger, held.registry.jobs)
     found = [(job, one) for job, one in lint_jobs(listed, held.now(), usual) if one.rule not in ignore]
+    found += [(job, Finding("broken", reason)) for job, reason in held.registry.broken.items()]
     if as_json:
         print_json({"findings": [{"job": job, "rule": one.rule, "says": one.sentence} for job, one in found]})
     for job, one in [] if as_json else found:
         click.echo(f"{job}: {one.sentence} [{one.rule}]")
     if not as_json:
         click.echo(f"{len(listed)} jobs, {len(found)} findings", err=True)
-    sys.exit(exits.FAILED if found else 0)
+    sys.exit(exits.USAGE if held.registry.broken else exits.FAILED if found else 0)
 
 
 @jobs_command.command("pause", epilog="Example: clockmill jobs pause news")
@@ -168,4 +173,5 @@ def _set_state(job: str, state: str, reason: str | None) -> None:
     if schedule := held.schedule(spec):
         advance(held, spec, schedule, now)
     held.ledger.set_job_state(job, state, reason)
+    shout(held, PAUSE, job)
     click.echo(f"job {job} is {state}", err=True)

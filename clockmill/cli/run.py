@@ -6,17 +6,19 @@ from typing import Any
 
 import click
 
+from clockmill.bodies import executors_of
 from clockmill.cli import exits
 from clockmill.cli.show import Progress, instant_option, json_option, mill, print_json
-from clockmill.context import PHASES
 from clockmill.doors import Outcome, manual_run, slot_run, stay
 from clockmill.errors import UsageError
 from clockmill.executors import Executors
 from clockmill.job_spec import JobSpec
+from clockmill.leases import CANCELLED
 from clockmill.mill import Mill
-from clockmill.perform import executors_of, report_of
+from clockmill.report import PHASES, report_of
 from clockmill.runner import Runner
 from clockmill.slots import instant, iso
+from db.overlap import BY_PERSON
 
 LATEST = "latest"
 EXIT_OF = {"succeeded": 0, "timed_out": exits.TIMED_OUT, "skipped": exits.BUSY}
@@ -40,7 +42,7 @@ def run_command(job: str, pairs: tuple[str, ...], slot: str | None, force: bool,
     once, whoever starts it first. Exit code 0: done, or done already; 75: running elsewhere, or refused.
     """
     held = mill()
-    spec = held.registry.get(job)
+    spec = held.job(job)
     params = read_pairs(spec, pairs)
     spec.with_params(params)
     if slot is not None and params:
@@ -50,12 +52,13 @@ def run_command(job: str, pairs: tuple[str, ...], slot: str | None, force: bool,
         say_what_would_run(held, spec, params, slot)
         return
     # Forked before the database is opened; see clockmill.executors.
-    executors = executors_of(held)
+    executors = executors_of(held, only=spec)
     now = held.now()
-    row = manual_run(held, spec, params, forced=force, now=now) if slot is None else None
-    if row is None:
-        row = slot_run(held, spec, at, now, forced=force)
-    outcome = carry_out(held, executors, row, spec, as_json)
+    if slot is None:
+        run_id = manual_run(held, spec, params, forced=force, now=now)
+    else:
+        run_id = slot_run(held, spec, at, now, forced=force).run_id
+    outcome = carry_out(held, executors, run_id, spec, as_json)
     if as_json:
         print_json(as_object(outcome))
     sys.exit(tell(outcome, as_json))
@@ -71,23 +74,23 @@ def read_pairs(spec: JobSpec, pairs: tuple[str, ...]) -> dict[str, Any]:
     return params
 
 
-def carry_out(held: Mill, executors: Executors, row: Any, spec: JobSpec, as_json: bool) -> Outcome:
+def carry_out(held: Mill, executors: Executors, run_id: int, spec: JobSpec, as_json: bool) -> Outcome:
     runner = Runner(held, executors)
     interrupted: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:
         interrupted.append(number)
-        runner.leases.stop_all("cancelled", False)
+        runner.leases.stop_all(CANCELLED[BY_PERSON], False)
 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    bar = Progress(f"run {row.run_id}: {spec.name}")
+    bar = Progress(f"run {run_id}: {spec.name}")
 
     def listener(message: Any) -> None:
         if "progress" in message:
             bar(message["progress"], message["note"])
 
-    outcome = stay(runner, row, spec, listener, echo=not as_json)
+    outcome = stay(runner, run_id, spec, listener, echo=not as_json)
     bar.done()
     if interrupted:
         sys.exit(exits.INTERRUPTED if interrupted[0] == signal.SIGINT else exits.TERMINATED)

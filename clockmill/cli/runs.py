@@ -10,8 +10,9 @@ import click
 
 from clockmill.cli.show import ago, instant_option, json_option, mill, print_json, span, stamp, table
 from clockmill.errors import UsageError
+from clockmill.exchange.broadcast import CANCEL, shout
 from clockmill.mill import Mill
-from clockmill.perform import report_of
+from clockmill.report import report_of
 from clockmill.slots import instant, iso, micros
 from db.statements import TERMINAL, WAITING
 
@@ -181,9 +182,9 @@ def why_(job: str, time: str | None, as_json: bool) -> None:
 @click.argument("run_id", type=int)
 def retry(run_id: int) -> None:
     """Run again, here and now, what run RUN_ID did or should have done; as a new run."""
+    from clockmill.bodies import executors_of
     from clockmill.cli.run import carry_out, tell
     from clockmill.doors import retry_run
-    from clockmill.perform import executors_of
 
     held = mill()
     executors = executors_of(held)
@@ -192,7 +193,7 @@ def retry(run_id: int) -> None:
         raise UsageError(f"run {run_id} is {of.state}; only a run that has ended can be run again")
     spec = held.registry.get(of.job)
     row = retry_run(held, spec, of, held.now())
-    sys.exit(tell(carry_out(held, executors, row, spec, as_json=False), quiet=False))
+    sys.exit(tell(carry_out(held, executors, row.run_id, spec, as_json=False), quiet=False))
 
 
 @runs_command.command("cancel", epilog="Example: clockmill runs cancel 17")
@@ -201,6 +202,18 @@ def cancel(run_id: int) -> None:
     """End a run: one that waits at once, a running one by TERM, and KILL ten seconds later."""
     held = mill()
     before = held.ledger.cancel(run_id, micros(held.now()))
+    shout(held, CANCEL, run_id)
     if before in TERMINAL:
         raise UsageError(f"run {run_id} has {before} already")
+    _revoke(held, run_id)
     click.echo(f"run {run_id} was {before}; it is being ended" if before == "running" else f"run {run_id} cancelled")
+
+
+def _revoke(held: Mill, run_id: int) -> None:
+    """Workers of a broker need not ask the ledger about its message."""
+    from clockmill.exchange.plan import broker_url
+    from clockmill.exchange.run_messages import carried, revoke
+
+    url = broker_url(held)
+    if url and find(held, run_id).job in carried(held):
+        revoke(held, url, run_id)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,12 @@ import click
 
 if TYPE_CHECKING:
     # Imported when used: a command that needs no database must not wait for SQLAlchemy.
+    from clockmill.job_spec import JobSpec
     from clockmill.mill import Mill
     from clockmill.schedule import Schedule
+
+#: Beyond these there are no slots, and soon no days that Python knows.
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 
@@ -21,6 +26,21 @@ def mill() -> "Mill":
     from clockmill.mill import Mill
 
     return Mill.open(click.get_current_context().find_root().obj)
+
+
+def every_job(held: "Mill") -> "list[tuple[JobSpec, Schedule | None]]":
+    """All jobs with their schedules, for another keeper of time. Raises ConfigError when one is broken: it would be
+    left out there, and nobody told."""
+    from clockmill.errors import ConfigError
+
+    if held.registry.broken:
+        raise ConfigError("; ".join(broken_jobs(held)))
+    return [(spec, held.schedule(spec)) for spec in held.registry.jobs.values()]
+
+
+def broken_jobs(held: "Mill") -> list[str]:
+    """A sentence for each job that cannot run."""
+    return [f"job {name} is broken: {reason}" for name, reason in held.registry.broken.items()]
 
 
 def print_json(value: Any) -> None:
@@ -78,7 +98,10 @@ def local(at: datetime | None, zone: str) -> str:
         return "never"
     from zoneinfo import ZoneInfo
 
-    return at.astimezone(ZoneInfo(zone)).strftime("%a %Y-%m-%d %H:%M:%S %Z")
+    # East of Greenwich the last hours of 9999 are in a year that Python does not know.
+    with suppress(OverflowError):
+        at = at.astimezone(ZoneInfo(zone))
+    return at.strftime("%a %Y-%m-%d %H:%M:%S %Z")
 
 
 def print_next(schedule: "Schedule", after: datetime, count: int, zone: str, as_json: bool) -> None:
@@ -92,7 +115,7 @@ def print_next(schedule: "Schedule", after: datetime, count: int, zone: str, as_
     for slot in slots:
         click.echo(f"{local(slot, zone)}   {slot.isoformat().replace('+00:00', 'Z')}")
     if not slots:
-        click.echo("never")
+        click.echo("when the host starts" if schedule.is_reboot else "never")
 
 
 def instant_option(text: str | None, key: str) -> datetime | None:
@@ -103,7 +126,10 @@ def instant_option(text: str | None, key: str) -> datetime | None:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise click.UsageError(f'{key}: "{text}" is not an instant; write for instance 2026-03-08T07:00:00Z') from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if not FIRST <= at <= LAST:
+        raise click.UsageError(f'{key}: "{text}" lies outside of the years 1970 to 9999')
+    return at
 
 
 class Progress:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clockmill.executors import limits, process_tree
-from clockmill.executors.log_file import LogFile
+from clockmill.executors.log_file import LogFile, write_all
 from clockmill.executors.order import Cause, Exit, Order
 
 #: From TERM to KILL.
@@ -92,9 +92,14 @@ class Keeper:
             os._exit(code)
 
     def _input(self) -> int:
-        """The job's standard input: an unnamed file, so that nobody has to feed a pipe."""
+        """The job's standard input: an unnamed file, in memory where that can be; nobody has to feed a pipe."""
         if not self.order.stdin:
             return os.open(os.devnull, os.O_RDONLY)
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create("stdin")
+            write_all(fd, self.order.stdin.encode())
+            os.lseek(fd, 0, os.SEEK_SET)
+            return fd
         with tempfile.TemporaryFile() as file:
             file.write(self.order.stdin.encode())
             file.seek(0)

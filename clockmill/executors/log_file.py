@@ -31,7 +31,7 @@ class LogFile:
 
     def _show(self, fd: int, data: bytes) -> None:
         try:
-            _write_all(fd, data)
+            write_all(fd, data)
         except OSError:
             # Whoever watched has gone away; the run goes on.
             self._echo = None
@@ -48,7 +48,7 @@ class LogFile:
 
     def _save(self, data: bytes) -> None:
         try:
-            _write_all(self._fd, data)
+            write_all(self._fd, data)
         except OSError:
             # A full disk loses the log, not the run.
             self._dropped += len(data)
@@ -72,7 +72,8 @@ def _open(path: Path) -> int:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    """os.write may take less than it is given."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]

@@ -1,12 +1,16 @@
 """The executors of one process: each order goes to the one that its job names."""
 
+import logging
 import threading
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 from clockmill.errors import ClockmillError
 from clockmill.executors.order import Body, Cause, Exit, Order, Tell
 from clockmill.executors.seed import Seed
 from clockmill.executors.warm_parent import WarmParent
+
+log = logging.getLogger("clockmill.executors")
 
 
 @dataclass
@@ -18,8 +22,12 @@ class Watched:
     code: int | None = None
 
 
+#: What a thread is given: an order, who hears of it, and where its end is noted.
+Work = tuple[Order, Tell, Watched]
+
+
 class Executors:
-    """process and command: below the warm parent. thread: here, for light trusted jobs."""
+    """process, command and what Celery brought: below the warm parent. thread: here, for light trusted jobs."""
 
     def __init__(self, body: Body, seed: Seed | None = None, warm: WarmParent | None = None) -> None:
         """Forks the warm parent at once: make this before anything is opened. `seed`: later ones grow from it."""
@@ -28,6 +36,9 @@ class Executors:
         self._seed = seed
         #: Attempts in threads, and whether each was asked to end.
         self._threads: dict[str, Watched] = {}
+        #: Threads that have nothing to do, by what they wait at; None ends one.
+        self._idle: list[SimpleQueue[Work | None]] = []
+        self._closed = False
 
     def renewed(self, body: Body, words: str) -> "Executors":
         """Executors with newly loaded code. These go on until they are closed, which does not end the new ones.
@@ -57,18 +68,35 @@ class Executors:
         return self._warm.alive()
 
     def close(self) -> None:
+        self._closed = True
+        for waiting in self._idle:
+            waiting.put(None)
         self._warm.close()
         if self._seed:
             self._seed.close()
 
     def _in_thread(self, order: Order, tell: Tell) -> Exit:
         watched = self._threads[order.key] = Watched()
-
-        def work() -> None:
-            watched.code = self._body(order, tell)
-            watched.done.set()
-
-        threading.Thread(target=work, name=f"run-{order.run_id}", daemon=True).start()
+        try:
+            waiting = self._idle.pop()
+        except IndexError:
+            waiting = SimpleQueue()
+            threading.Thread(target=self._thread, args=(waiting,), name="job", daemon=True).start()
+        waiting.put((order, tell, watched))
         in_time = watched.done.wait(order.timeout_s)
         del self._threads[order.key]
         return Exit(watched.cause, watched.code) if in_time else Exit("timeout")
+
+    def _thread(self, waiting: "SimpleQueue[Work | None]") -> None:
+        """Runs what it is given. One whose attempt was given up comes back when that attempt has ended after all."""
+        while (work := waiting.get()) is not None:
+            order, tell, watched = work
+            try:
+                watched.code = self._body(order, tell)
+            except BaseException:
+                log.exception("run %d", order.run_id)
+                watched.cause = "orphaned"
+            self._idle.append(waiting)
+            watched.done.set()
+            if self._closed:
+                return

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from db.pause import pause
+
 #: Whether orphans come to their nearest ancestor that asked for them, and a parent's death can be a signal.
 ADOPTS = sys.platform == "linux"
 
@@ -128,5 +130,5 @@ def _kill(find: Callable[[], list[int]], reap: Callable[[], object], patience_s:
         send(alive, signal.SIGSTOP)
         send(find(), signal.SIGKILL)
         reap()
-        time.sleep(0.01)
+        pause(0.01)
     return len(alive)

@@ -10,16 +10,21 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from clockmill.executors import process_tree
 from clockmill.executors.keeper import CANCEL, KEPT_SIGNALS, KILL, Keeper, write_message
+from clockmill.executors.log_file import write_all
 from clockmill.executors.order import Body, Exit, Order, Tell
 
 #: What the warm parent keeps of its pipes: orders come in, reports go out, and the lifeline ends with its scheduler.
 Ends = tuple[int, int, int]
+
+#: A warm parent is believed to live on for so long; an order that finds it dead says so at once.
+SEEN_S = 1.0
 
 log = logging.getLogger("clockmill.executors")
 
@@ -61,6 +66,8 @@ class WarmParent:
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
         self._listener: threading.Thread | None = None
+        self._dead = False
+        self._seen_at = -SEEN_S
 
     def _fork(self, ends: Ends, body: Body, apart: Sequence[int]) -> int:
         if pid := os.fork():
@@ -79,8 +86,9 @@ class WarmParent:
             self._attempts[order.key] = attempt
             self._listen()
             try:
-                _write_all(self._requests, order.to_json().encode() + b"\n")
+                write_all(self._requests, order.to_json().encode() + b"\n")
             except BrokenPipeError:
+                self._dead = True
                 attempt.done.set()
         attempt.done.wait()
         with self._lock:
@@ -96,6 +104,11 @@ class WarmParent:
 
     def alive(self) -> bool:
         """False when something killed the process: attempts go on to their end, new ones cannot begin."""
+        if not self._dead and time.monotonic() - self._seen_at > SEEN_S:
+            self._dead, self._seen_at = not self._is_there(), time.monotonic()
+        return not self._dead
+
+    def _is_there(self) -> bool:
         try:
             return os.waitpid(self.pid, os.WNOHANG)[0] == 0
         except ChildProcessError:
@@ -119,6 +132,7 @@ class WarmParent:
             for line in lines:
                 self._obey(json.loads(line))
         # Only the death of the warm parent and of every keeper closes the pipe.
+        self._dead = True
         for attempt in list(self._attempts.values()):
             attempt.done.set()
 
@@ -192,9 +206,3 @@ def _keep(order: Order, lifeline: int, report: int, body: Body) -> NoReturn:
         write_message(report, order.key, {"exit": Exit("orphaned").__dict__})
     finally:
         os._exit(0)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

@@ -30,10 +30,6 @@ NO_SOURCE = shutil.ignore_patterns(".*", "build", "bench", "tests", "var", "*.eg
 PATIENCE_S = 60.0
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes half a minute or more (-m 'not slow' leaves it out)")
-
-
 @pytest.fixture(scope="session")
 def binaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with `clockmill` and `python` of the fresh installation."""

@@ -53,6 +53,26 @@ def test_a_configuration_error_names_file_and_key_and_what_is_allowed(clockmill,
     assert refused.out == ""
 
 
+def test_every_schedule_that_cannot_be_read_is_told_before_anything_heavy_is_imported(clockmill):
+    clockmill.configure(
+        '[jobs.a]\ncommand = ["true"]\nschedule = "*/0 * * * *"\n[jobs.b]\ncommand = ["true"]\n'
+        'timezone = "Mars/Base"\nschedule = "0 3 * * *"'
+    )
+    command = (clockmill.binaries / "python", "-X", "importtime", clockmill.command, "config", "check")
+    said = clockmill.execute(*command).end(2).err
+    assert "line 5: [jobs.a]: schedule '*/0 * * * *': minute is '*/0'; allowed: a step of 1 or more" in said
+    assert "line 8: [jobs.b]: time zone is 'Mars/Base'; allowed: an IANA name" in said
+    assert not {"sqlalchemy", "redis", "numpy"} & {line.rpartition("|")[2].strip() for line in said.splitlines()}
+
+
+def test_a_schedule_or_zone_that_a_variable_set_is_told_by_the_variable(clockmill):
+    clockmill.configure('[jobs.a]\ncommand = ["true"]\nschedule = "0 3 * * *"')
+    said = clockmill("config", "check", code=2, CLOCKMILL_JOBS__A__SCHEDULE="61 * * * *").err
+    assert "error: CLOCKMILL_JOBS__A__SCHEDULE: [jobs.a]: schedule '61 * * * *': minute is '61'" in said
+    said = clockmill("jobs", "list", CLOCKMILL_SCHEDULER__TIMEZONE="Mars").err
+    assert "job news is broken: CLOCKMILL_SCHEDULER__TIMEZONE: [scheduler]: time zone is 'Mars'" in said
+
+
 def test_a_variable_that_is_wrong_is_named_itself(clockmill):
     refused = clockmill("jobs", "list", code=2, CLOCKMILL_SCHEDULER__WORKERS="three")
     assert "CLOCKMILL_SCHEDULER__WORKERS" in refused.err
@@ -67,6 +87,10 @@ def test_a_variable_that_is_wrong_is_named_itself(clockmill):
         (("run", "recommendations", "-p", "k"), "expected KEY=VALUE"),
         (("run", "counters", "--slot", "yesterday"), "write for instance 2026-03-08T07:00:00Z"),
         (("next", "61 * * * *"), "minute is '61'; allowed: 0-59"),
+        (("explain", "0 24 * * *"), "hour is '24'; allowed: 0-23"),
+        (("explain", "countres"), 'did you mean "counters"?'),
+        (("next", "0 3 * * *", "--from", "0001-01-01T00:00+14:00"), "outside of the years 1970 to 9999"),
+        (("backfill", "counters", "--from", "0001-01-01", "--to", "2026-01-01"), "outside of the years 1970 to 9999"),
         (("runs", "show", "99"), "there is no run 99"),
         (("--config", "absent.toml", "jobs", "list"), "there is no file"),
     ],
@@ -81,6 +105,21 @@ def test_a_schedule_that_cannot_be_read_is_refused_by_hand_too_and_forgotten_whe
     clockmill.configure('[jobs.mark]\ncommand = ["true"]\nschedule = "* * * * *"')
     clockmill("run", "mark", "--slot")
     assert [run["state"] for run in clockmill.runs("mark")] == ["succeeded"]
+
+
+@pytest.mark.parametrize("words", [("crontab", "render"), ("crontab", "install", "--yes"), ("export", "systemd")])
+def test_another_keeper_of_time_is_not_given_a_schedule_with_a_job_missing(clockmill, words):
+    clockmill.configure('[jobs.mark]\ncommand = ["true"]\nschedule = "61 * * * *"')
+    refused = clockmill(*words, code=2)
+    assert "job mark is broken" in refused.err
+    assert refused.out == ""
+
+
+def test_a_simulation_leaves_out_a_job_that_cannot_run_and_says_so(clockmill):
+    clockmill.configure('[jobs.mark]\ncommand = ["true"]\nschedule = "61 * * * *"')
+    said = clockmill("simulate", "--from", "2026-03-08T00:00Z", "--to", "2026-03-08T00:10Z", "--job", "counters")
+    assert "left out: job mark is broken" in said.err
+    assert "3 slots" in said.err
 
 
 # -- sources ----------------------------------------------------------------------------------------------------------

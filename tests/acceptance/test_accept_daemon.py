@@ -6,19 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-#: A job whose first attempt outlives any patience, with a child that has left its session.
-STUBBORN = """
-import subprocess, time
-from clockmill import Context, job
-
-@job(schedule="@at {at}", timezone="UTC")
-def stubborn(ctx: Context) -> None:
-    if ctx.attempt == 1:
-        subprocess.Popen(["sleep", "{mark}"], start_new_session=True)
-        ctx.log("begun")
-        time.sleep(600)
-"""
-
 
 def soon():
     """An instant in UTC that comes when the daemon has started."""
@@ -44,23 +31,6 @@ def test_a_daemon_that_is_told_to_leave_lets_a_short_run_finish(clockmill, numbe
     daemon.end(0, timeout=20)
     (run,) = clockmill.runs("short")
     assert (run["state"], run["attempt"]) == ("succeeded", 1)
-
-
-@pytest.mark.slow
-def test_a_killed_daemon_leaves_no_child_and_another_one_runs_the_slot_again(clockmill):
-    clockmill.configure('[scheduler]\njob_folders = ["my_jobs"]')
-    clockmill.write("my_jobs/stubborn.py", STUBBORN.format(at=soon(), mark=clockmill.mark))
-    daemon = clockmill.daemon()
-    clockmill.wait_until(lambda: clockmill.alive())
-    daemon.send(signal.SIGKILL)
-    killed = time.monotonic()
-    clockmill.daemon()
-    clockmill.wait_until(lambda: not clockmill.alive(), timeout=3)
-    clockmill.wait_for_run("stubborn", "succeeded")
-    assert time.monotonic() - killed < 45
-    (run,) = clockmill.runs("stubborn")
-    tried = clockmill.query("SELECT state FROM attempts WHERE run_id = ? ORDER BY attempt", run["run_id"])
-    assert [attempt["state"] for attempt in tried] == ["lost", "succeeded"]
 
 
 def test_a_killed_hand_start_leaves_no_child(clockmill):
@@ -104,3 +74,8 @@ def test_a_schedule_that_cannot_be_read_stops_neither_the_daemon_nor_the_others(
     daemon = clockmill.daemon()
     clockmill.wait_for_run("tick", "succeeded")
     assert "job wrong" in daemon.err.read_text()
+    listed = clockmill("jobs", "list")
+    assert "line 5: [jobs.wrong]: schedule '61 * * * *': minute is '61'; allowed: 0-59" in listed.err
+    states = {job["job"]: job["state"] for job in clockmill("jobs", "list", "--json").json["jobs"]}
+    assert (states["wrong"], states["tick"]) == ("broken", "enabled")
+    assert clockmill("jobs", "lint", code=2).out.startswith("wrong: ")

@@ -7,14 +7,17 @@ import click
 from clockmill.cli import main
 
 def walk(command, path):
-    yield path
+    yield path, command
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
             yield from walk(command.get_command(context, name), [*path, name])
 
-for path in walk(main, []):
+for path, command in walk(main, []):
     print(*path)
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.help:
+            print("UNEXPLAINED", *path, *option.opts)
     try:
         main([*path, "--help"], prog_name="clockmill")
     except SystemExit as e:
@@ -34,6 +37,12 @@ def test_every_command_explains_itself(clockmill):
     paths = re.findall(r"^((?:[a-z-]+ ?)*)\n+Usage: clockmill", told, flags=re.MULTILINE)
     assert len(paths) > 30
     assert {"", "run", "runs list", "outputs get", "crontab render", "db upgrade"} <= set(paths)
+
+
+def test_every_option_of_every_command_explains_itself(clockmill):
+    told = clockmill.execute(clockmill.binaries / "python", "-c", WALK).end().out
+    assert re.findall(r"^UNEXPLAINED .*", told, flags=re.MULTILINE) == []
+    assert "--reprocess" in told
 
 
 def test_help_names_every_command_and_gives_an_example(clockmill):

@@ -79,7 +79,7 @@ def test_outputs_tell_one_entity(loaded):
 
 def test_outputs_tell_similar_products(clockmill):
     clockmill("load", "ratings", clockmill.write("ratings.csv", RATINGS))
-    clockmill("run", "similarity")
+    clockmill("run", "similarity", "-p", "weighting=cosine")
     found = clockmill("outputs", "get", "similar", 7, "--json").json
     assert (list(found), found["id"]) == (["id", "version", "at", "items"], 7)
     ((product, score, why),) = found["items"]

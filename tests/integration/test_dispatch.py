@@ -3,12 +3,17 @@
 import threading
 
 import pytest
+from sqlalchemy import update
 
 from clockmill import config
 from clockmill.doors import manual_run
 from clockmill.errors import ClockmillError
 from clockmill.executors import Exit
 from clockmill.mill import Mill
+from clockmill.slots import micros
+from db.engine import write
+from db.run import Ending, Terms
+from db.tables import runs
 from scheduler import Scheduler
 
 
@@ -79,6 +84,21 @@ def test_runs_that_wait_for_one_of_their_job_hide_no_other_job(mill, hands, sche
     ask(mill, "free")
     scheduler.dispatch()
     assert eventually_begun(hands, ["free", "queues"])
+
+
+def test_a_retry_that_later_runs_of_its_job_wait_for_is_found_behind_them(mill, hands, scheduler):
+    ask(mill, "queues", times=3)
+    ledger, now = mill.ledger, micros(mill.now())
+    (first, *others) = sorted(ledger.runs(), key=lambda run: run.run_id)
+    claim = ledger.claim(first.run_id, Terms(overlap="queue_all"), now)
+    ledger.finish(claim, Ending("retry_wait", "once more", due_us=now, attempt="failed"), now)
+    with write(mill.engine) as connection:
+        # Ahead of the retry, by their priority and by their time.
+        ids = [run.run_id for run in others]
+        connection.execute(update(runs).where(runs.c.run_id.in_(ids)).values(priority=5, due_us=now - 1_000_000))
+    scheduler.dispatch()
+    assert eventually_begun(hands, ["queues"])
+    assert ledger.run(first.run_id).state == "running"
 
 
 def test_no_more_runs_begin_than_there_are_workers(mill, hands, scheduler):

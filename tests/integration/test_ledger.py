@@ -2,7 +2,6 @@
 
 import sqlite3
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text, update
@@ -10,6 +9,7 @@ from sqlalchemy import text, update
 from db.engine import read, write
 from db.errors import DatabaseUnavailable, Fenced, StoreError
 from db.ledger import Ledger
+from db.overlap import AT_ONCE, GENTLY
 from db.run import MAX_LOST, Claim, Ending, NewRun, Terms
 from db.tables import runs
 
@@ -63,6 +63,18 @@ def effects(ledger):
 
 
 # -- recording
+
+
+def test_of_each_job_the_first_free_runs_are_brought_to_workers(ledger):
+    ledger.activate("other", "{}", "h1", cursor_us=NOON, now_us=NOON)
+    ours = [ledger.record("mill", queued(f"c:{i}", priority=i // 3), NOON).run_id for i in range(4)]
+    theirs = ledger.record("other", queued(), NOON).run_id
+    ledger.record("mill", NewRun("m:later", "manual", "queued", NOON + SECOND), NOON)
+    assert [row.run_id for row in ledger.carried(["mill", "other"], NOON, 2)] == [ours[3], theirs, ours[0]]
+    claim(ledger, ours[3], "allow")
+    assert [row.run_id for row in ledger.carried(["mill"], NOON, 2)] == ours[:2]
+    expire(ledger, ours[3])
+    assert [(row.run_id, row.fence) for row in ledger.carried(["mill"], NOON, 1)] == [(ours[3], 1)]
 
 
 def test_a_slot_recorded_twice_is_one_run(ledger, other):
@@ -191,6 +203,16 @@ def test_claimable_runs_come_by_priority_then_by_time(ledger):
     urgent = ledger.record("mill", queued("urgent", priority=5), NOON)
     assert [row.run_id for row in ledger.claimable(NOON, 9)] == [urgent.run_id, early.run_id, late.run_id]
     assert [row.run_id for row in ledger.claimable(NOON, 1)] == [urgent.run_id]
+
+
+def test_runs_that_lost_their_worker_come_before_others_of_their_priority(ledger):
+    orphan, abandoned = begun(ledger, "c:1"), begun(ledger, "c:2", "bakery")
+    expire(ledger, orphan.run_id)
+    ledger.finish(abandoned, Ending("retry_wait", "its process was lost", due_us=NOON, attempt="lost"), NOON)
+    waiting = ledger.record("mill", replace(queued("c:0"), due_us=NOON - 60), NOON)
+    urgent = ledger.record("mill", queued("c:9", priority=1), NOON)
+    found = [row.run_id for row in ledger.claimable(NOON, 9)]
+    assert found == [urgent.run_id, *sorted([orphan.run_id, abandoned.run_id]), waiting.run_id]
 
 
 def test_runs_of_unknown_jobs_are_left_to_others(ledger):
@@ -345,8 +367,8 @@ def test_a_lost_attempt_uses_up_no_retry(ledger):
         ("skip", "skipped", 0),
         ("queue_one", "waits", 0),
         ("queue_all", "waits", 0),
-        ("cancel_previous", "waits", 1),
-        ("terminate_previous", "waits", 2),
+        ("cancel_previous", "waits", GENTLY),
+        ("terminate_previous", "waits", AT_ONCE),
     ],
 )
 def test_overlap_decides_while_an_earlier_run_is_running(ledger, overlap, verdict, asked):
@@ -516,7 +538,7 @@ def test_a_lost_commit_that_did_not_stand_is_fenced_when_another_took_over(ledge
         expire(ledger, claimed.run_id)
         claim(other, claimed.run_id)
 
-    monkeypatch.setattr("db.engine.time", SimpleNamespace(sleep=take_over))
+    monkeypatch.setattr("db.engine.pause", take_over)
     with pytest.raises(Fenced):
         ledger.finish(claimed, DONE, NOON, effect_of(claimed))
     assert effects(ledger) == []
@@ -534,3 +556,15 @@ def test_another_error_at_commit_is_no_lost_answer(ledger, monkeypatch):
         ledger.finish(claimed, DONE, NOON)
     monkeypatch.undo()
     assert ledger.run(claimed.run_id).state == "running"
+
+
+def test_a_run_is_asked_for_of_a_job_that_is_known_so(ledger):
+    ledger.activate("oats", "{}", "hash", cursor_us=0, now_us=0)
+    row = NewRun("m:1", "manual", "queued", 5, params={"k": 3})
+    run_id = ledger.ask("oats", "hash", row, 5)
+    assert (ledger.run(run_id).slot_key, ledger.run(run_id).params_json) == ("m:1", '{"k": 3}')
+    assert ledger.ask("oats", "hash", row, 5) == run_id
+    assert ledger.ask("oats", "another hash", NewRun("m:2", "manual", "queued", 5), 5) is None
+    ledger.set_job_state("oats", "broken", "no code")
+    assert ledger.ask("oats", "hash", NewRun("m:3", "manual", "queued", 5), 5) is None
+    assert len(ledger.runs()) == 1

@@ -34,6 +34,14 @@ def set_back(database):
     say(migrate.HEAD)
 
 
+def test_the_version_before_the_newest_migration_works_on(database, set_back):
+    following = f"{int(migrate.HEAD) + 1:04}"
+    set_back(following)
+    migrate.check(database)
+    assert not migrate.upgrade(database)
+    assert migrate.current(database) == following
+
+
 @pytest.mark.parametrize(("revision", "remedy"), [("0000", "run: clockmill db upgrade"), ("9999", "upgrade clockmill")])
 def test_a_database_of_another_version_is_refused_with_the_remedy(database, set_back, revision, remedy):
     set_back(revision)

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from clockmill import config, doors, leases
+from clockmill.bodies import executors_of
 from clockmill.errors import ConfigError, UsageError
 from clockmill.executors import keeper
 from clockmill.housekeeping import House
 from clockmill.mill import Mill
-from clockmill.perform import executors_of, report_of
+from clockmill.report import report_of
 from clockmill.runner import Runner
 from clockmill.slots import instant, micros
 from db.engine import read, write
@@ -23,6 +24,7 @@ from db.errors import DatabaseUnavailable
 JOBS = """
 import os, signal, sys, time
 from clockmill import Context, JobError, Output, job
+from db.errors import LedgerAway
 
 GRAIN = Output("grain", key="mill", item="sack", score="weight",
                columns={"mill": "id", "sack": "int", "weight": "float"}, redis="json")
@@ -44,6 +46,8 @@ def tiny(ctx: Context) -> None:
     if ctx.params["how"] == "lose" and ctx.attempt == 1:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(20)
+    if ctx.params["how"] == "unplugged" and ctx.attempt == 1:
+        raise LedgerAway("the server went away")
     ctx.progress(0.5, "half")
     ctx.publish("grain", {"mill": [1, 1], "sack": [1, 2], "weight": [0.5, 1.5]})
     if ctx.params["how"] == "drop":
@@ -99,12 +103,12 @@ def runner(mill):
 def ask(runner, how="grind", forced=False, **policies):
     mill = runner.mill
     spec = replace(mill.registry.get("tiny"), **policies)
-    return doors.manual_run(mill, spec, {"how": how}, forced=forced, now=mill.now()), spec
+    return mill.ledger.run(doors.manual_run(mill, spec, {"how": how}, forced=forced, now=mill.now())), spec
 
 
 def run(runner, how="grind", **policies):
     row, spec = ask(runner, how, **policies)
-    return doors.stay(runner, row, spec).run
+    return doors.stay(runner, row.run_id, spec).run
 
 
 def log_of(runner, row, attempt=1):
@@ -215,21 +219,21 @@ def test_a_thread_job_succeeds_like_any_other(runner):
 
 def test_a_cancelled_run_ends_as_cancelled(runner):
     row, spec = ask(runner, "wait")
-    thread = threading.Thread(target=doors.stay, args=(runner, row, spec))
+    thread = threading.Thread(target=doors.stay, args=(runner, row.run_id, spec))
     thread.start()
     path = runner.mill.log_path(f"{row.run_id}.1.log")
     assert eventually(lambda: path.exists() and "waiting" in path.read_text())
     runner.mill.ledger.cancel(row.run_id, micros(runner.mill.now()))
     thread.join(15)
     ended = runner.mill.ledger.run(row.run_id)
-    assert (ended.state, ended.reason) == ("cancelled", "cancelled by a person or a later run")
+    assert (ended.state, ended.reason) == ("cancelled", "cancelled by a person")
     assert not grain(runner)
 
 
 def test_a_run_that_another_process_took_over_is_killed_and_fenced(runner, make_mill):
     row, spec = ask(runner, "wait")
     outcome = []
-    thread = threading.Thread(target=lambda: outcome.append(doors.stay(runner, row, spec)))
+    thread = threading.Thread(target=lambda: outcome.append(doors.stay(runner, row.run_id, spec)))
     thread.start()
     path = runner.mill.log_path(f"{row.run_id}.1.log")
     assert eventually(lambda: path.exists() and "waiting" in path.read_text())
@@ -240,6 +244,12 @@ def test_a_run_that_another_process_took_over_is_killed_and_fenced(runner, make_
     assert outcome[0].ending.state == "lost"
     assert runner.mill.ledger.run(row.run_id).fence == claim.fence
     assert states(runner, row) == ["lost", "running"]
+
+
+def test_an_attempt_that_the_database_left_costs_no_retry(runner):
+    row, spec = ask(runner, "unplugged")
+    assert doors.stay(runner, row.run_id, spec).run.state == "succeeded"
+    assert states(runner, row) == ["lost", "succeeded"]
 
 
 def test_an_ending_waits_for_a_database_that_is_away(runner, monkeypatch):
@@ -258,7 +268,7 @@ def test_an_ending_waits_for_a_database_that_is_away(runner, monkeypatch):
 
     for name in ("finish", "finish_all"):
         monkeypatch.setattr(runner.mill.ledger, name, away(getattr(runner.mill.ledger, name)))
-    assert doors.stay(runner, row, spec).run.state == "failed"
+    assert doors.stay(runner, row.run_id, spec).run.state == "failed"
     assert len(refused) == 3
 
 
@@ -271,8 +281,8 @@ def command(make_mill):
         mill = make_mill(jobs={"export": {"command": list(words), **table}})
         runner = Runner(mill, executors_of(mill))
         spec = mill.registry.get("export")
-        row = doors.manual_run(mill, spec, {}, forced=False, now=mill.now())
-        return runner, doors.stay(runner, row, spec).run
+        run_id = doors.manual_run(mill, spec, {}, forced=False, now=mill.now())
+        return runner, doors.stay(runner, run_id, spec).run
 
     return make
 
@@ -304,7 +314,7 @@ def test_a_manual_run_keeps_its_reservation_while_it_waits(runner, monkeypatch):
     claim, _ = runner.claim(in_the_way.run_id, spec)
     waiting, _ = ask(runner, overlap="queue_all")
     first_lease = mill.ledger.run(waiting.run_id).lease_us
-    thread = threading.Thread(target=doors.stay, args=(runner, waiting, spec))
+    thread = threading.Thread(target=doors.stay, args=(runner, waiting.run_id, spec))
     thread.start()
     assert eventually(lambda: mill.ledger.run(waiting.run_id).lease_us > first_lease)
     mill.ledger.cancel(waiting.run_id, micros(mill.now()))

@@ -119,6 +119,23 @@ def test_an_error_of_syntax_names_the_file(tmp_path):
         load(str(path), {})
 
 
+def test_a_file_that_is_not_utf_8_is_told_by_its_line(tmp_path):
+    (tmp_path / "clockmill.toml").write_bytes(b'[scheduler]\ntimezone = "\xff"\n')
+    with pytest.raises(ConfigError, match=r"not TOML: line 2 is not UTF-8$"):
+        load(str(tmp_path / "clockmill.toml"), {})
+
+
+def test_a_mark_before_the_first_letter_and_line_ends_of_windows_are_taken(tmp_path):
+    (tmp_path / "clockmill.toml").write_bytes(b"\xef\xbb\xbf[scheduler]\r\nworkers = 3\r\n")
+    assert load(str(tmp_path / "clockmill.toml"), {}).table("scheduler")["workers"] == 3
+
+
+def test_dates_and_times_of_toml_are_their_texts(tmp_path):
+    (tmp_path / "clockmill.toml").write_text("[jobs.a]\nstart = 2026-12-20T08:00:00Z\nexclude = [2026-12-24]\n")
+    held = load(str(tmp_path / "clockmill.toml"), {}).table("jobs")["a"]
+    assert held == {"start": "2026-12-20T08:00:00+00:00", "exclude": ["2026-12-24"]}
+
+
 def test_a_file_that_was_asked_for_must_be_there(tmp_path):
     with pytest.raises(ConfigError, match="--config: there is no file"):
         load(str(tmp_path / "absent.toml"), {})

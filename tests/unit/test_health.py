@@ -1,3 +1,4 @@
+import errno
 import json
 import socket
 from datetime import UTC, datetime, timedelta
@@ -54,3 +55,38 @@ def test_systemd_hears_ready_once_then_the_watchdog_and_nothing_while_the_loop_i
         assert [systemd.recv(100), systemd.recv(100)] == [b"READY=1\nWATCHDOG=1", b"WATCHDOG=1"]
         with pytest.raises(BlockingIOError):
             systemd.recv(100)
+
+
+def test_a_complaint_is_told_until_it_goes_well_again(tmp_path: Path) -> None:
+    health = Health(tmp_path, "host", NOON)
+    health.told("audit", "the database is away")
+    health.report(NOON)
+    assert (status(health)["healthy"], status(health)["problem"]) == (False, "the database is away")
+    health.told("audit", "")
+    health.report(NOON + timedelta(seconds=1))
+    assert (status(health)["healthy"], status(health)["problem"]) == (True, None)
+
+
+def test_a_database_that_is_away_is_no_reason_for_systemd_to_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("clockmill.health.notify", said.append)
+    health = Health(tmp_path, "host", NOON)
+    health.told("audit", "the database is away")
+    health.report(NOON)
+    assert said == ["READY=1\nWATCHDOG=1"]
+
+
+def test_where_there_is_no_room_for_another_file_the_old_one_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    health = Health(tmp_path, "host", NOON)
+    health.report(NOON)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    health.told("room", "no room in var")
+    health.report(NOON + timedelta(seconds=1))
+    assert status(health)["problem"] == "no room in var"

@@ -34,7 +34,7 @@ ORPHANED = Exit("orphaned")
         (Exit("exit", signal=9), Watch(), "failed", "killed by SIGKILL"),
         (Exit("exit", code=0), Watch(), "failed", "its process ended before the job returned"),
         (TIMEOUT, Watch(reason="no sacks"), "timed_out", "timed out after 3600 s"),
-        (Exit("cancel", signal=15), Watch(stopped="cancelled"), "cancelled", "cancelled by a person or a later run"),
+        (Exit("cancel", signal=15), Watch(stopped="cancelled by a person"), "cancelled", "cancelled by a person"),
     ],
 )
 def test_an_attempt_without_retries_ends_its_run(exit, watch, state, reason):
@@ -44,7 +44,7 @@ def test_an_attempt_without_retries_ends_its_run(exit, watch, state, reason):
 
 def test_a_command_succeeds_by_its_exit_code():
     assert ended(Exit("exit", code=0), command=("true",)).state == "succeeded"
-    assert ended(Exit("exit", code=0), Watch(stopped="cancelled"), command=("true",)).state == "succeeded"
+    assert ended(Exit("exit", code=0), Watch(stopped="cancelled by a person"), command=("true",)).state == "succeeded"
 
 
 @pytest.mark.parametrize(("exit", "recorded"), [(FAILED, "failed"), (TIMEOUT, "timed_out")])
@@ -61,6 +61,15 @@ def test_retries_end():
 def test_lost_attempts_use_up_no_retry():
     assert ended(FAILED, attempt=4, lost=2, retries=2).state == "retry_wait"
     assert ended(FAILED, attempt=5, lost=2, retries=2).state == "failed"
+
+
+def test_an_attempt_that_the_database_left_is_lost_and_uses_up_no_retry():
+    ending = ended(FAILED, Watch(reason="the server went away", lost=True), retries=0)
+    assert (ending.state, ending.attempt, ending.reason) == ("retry_wait", "lost", "the server went away")
+
+
+def test_an_attempt_that_overstayed_beside_a_database_that_left_timed_out():
+    assert ended(TIMEOUT, Watch(reason="the server went away", lost=True)).state == "timed_out"
 
 
 @pytest.mark.parametrize(("used", "wait_s"), [(1, 30), (2, 60), (3, 120), (9, 3600), (500, 3600)])
