@@ -24,22 +24,27 @@ RECOMMENDATIONS = Output(
 @job(
     schedule="15 3 * * *",
     timeout="30m",
-    params={"weighting": "adamic_adar", "k": 20, "full": False},
+    params={"weighting": "adamic_adar", "k": 20, "full": False, "rebuild": "7d"},
     choices={"weighting": ("adamic_adar", "common_neighbours", "resource_allocation", "jaccard")},
     outputs=[FRIENDS, RECOMMENDATIONS],
 )
 def recommendations(ctx: Context) -> None:
+    weighting, k = ctx.params["weighting"], ctx.params["k"]
     rows = ctx.read("friendships", "user_id", "friend_id")
+    before = ctx.basis("recommendations", {"weighting": weighting, "k": k, "lists": 3}, ctx.params["rebuild"])
     with ctx.phase("compile"):
-        compute.compile_kernels(ctx.cache_dir)
+        compute.compile_kernels(ctx.cache_dir, ctx.log, ["people"])
     with ctx.phase("compute"):
         try:
             graph = compute.friendship_graph(rows["user_id"], rows["friend_id"])
-            lists = compute.recommend(graph, ctx.params["weighting"], ctx.params["k"], progress=ctx.progress)
+            known = compute.know_graph(graph, weighting)
+            change = compute.changed_people(graph, known, before) if before else compute.everything(before.missing)
+            lists = compute.recommend(graph, weighting, k, progress=ctx.progress, only=change.rows)
         except ValueError as e:
             raise JobError(f"recommendations: {e}") from None
-        friends = compute.friends(graph)
+        basis = compute.people_basis(graph, known, k, before, change, lists)
+        lists = compute.or_popular_people(graph, lists, k, change.rows)
     if graph.dropped.self_loops:
         ctx.log(f"friendships: {graph.dropped.self_loops} rows of a user with themselves were left out")
-    ctx.publish("friends", friends)
-    ctx.publish("recommendations", lists)
+    ctx.publish("friends", compute.friends(graph))
+    ctx.publish("recommendations", lists, only=change.keys(graph.ids), basis=basis, why=change.why)

@@ -16,22 +16,47 @@ SIMILAR = Output(
 @job(
     schedule="45 3 * * *",
     timeout="30m",
-    params={"weighting": "cosine", "k": 20, "min_support": 2, "full": False},
-    choices={"weighting": ("cosine", "jaccard")},
+    params={
+        "weighting": "damped",
+        "k": 20,
+        "min_support": 2,
+        "shrink": 0.0,
+        "damp_user": 0.5,
+        "damp_seed": 0.7,
+        "damp_target": 0.4,
+        "full": False,
+        "rebuild": "7d",
+    },
+    choices={"weighting": ("cosine", "jaccard", "dice", "tf_idf", "bm25", "log_likelihood", "damped")},
     outputs=[SIMILAR],
 )
 def similarity(ctx: Context) -> None:
     rows = ctx.read("ratings", "user_id", "product_id", "value")
     with ctx.phase("compile"):
-        compute.compile_kernels(ctx.cache_dir)
-    options = {name: ctx.params[name] for name in ("weighting", "k", "min_support")}
+        compute.compile_kernels(ctx.cache_dir, ctx.log, ["products"])
+    options = {name: ctx.params[name] for name in ("weighting", "k", "min_support", "shrink")}
+    damping = compute.Damping(*(ctx.params[f"damp_{name}"] for name in compute.Damping._fields))
+    recipe = {**options, "damping": list(damping), "lists": 2}
+    before = ctx.basis("similar", recipe, ctx.params["rebuild"])
+    k, min_support = options["k"], options["min_support"]
     with ctx.phase("compute"):
         try:
             ratings = compute.ratings_matrix(rows["user_id"], rows["product_id"], rows["value"])
-            lists = compute.similar_products(ratings, progress=ctx.progress, **options)
+            prepared = compute.compared(ratings, options["weighting"], options["shrink"], damping)
+            known = compute.know_ratings(ratings, *prepared)
+            change = (
+                compute.changed_products(ratings, known, min_support, before)
+                if before
+                else compute.everything(before.missing)
+            )
+            lists = compute.similar_products(
+                ratings, only=change.rows, prepared=prepared, progress=ctx.progress, damping=damping, **options
+            )
         except ValueError as e:
             raise JobError(f"similarity: {e}") from None
+        basis = compute.products_basis(ratings, known, k, before, change, lists)
+        lists = compute.or_popular_products(ratings, lists, k, change.rows)
     for count, what in zip(ratings.dropped, ("not finite", "replaced by a later row", "zero"), strict=True):
         if count:
             ctx.log(f"ratings: {count} values were left out, being {what}")
-    ctx.publish("similar", lists)
+    ctx.publish("similar", lists, only=change.keys(ratings.product_ids), basis=basis, why=change.why)

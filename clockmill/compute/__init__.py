@@ -4,31 +4,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clockmill.compute.changes import everything
+    from clockmill.compute.fallback import or_popular_people, or_popular_products
     from clockmill.compute.graphs import Graph, friends, friendship_graph, mutual
     from clockmill.compute.native import compile_kernels
+    from clockmill.compute.people_changes import changed_people, know_graph, people_basis
+    from clockmill.compute.product_changes import changed_products, know_ratings, products_basis
     from clockmill.compute.ratings import Ratings, ratings_matrix
     from clockmill.compute.recommendations import recommend
-    from clockmill.compute.similarity import similar_products
+    from clockmill.compute.similarity import compared, similar_products
+    from clockmill.compute.weightings import Damping
 
 __all__ = [
+    "Damping",
     "Graph",
     "Ratings",
+    "changed_people",
+    "changed_products",
+    "compared",
     "compile_kernels",
+    "everything",
     "friends",
     "friendship_graph",
+    "know_graph",
+    "know_ratings",
     "mutual",
+    "or_popular_people",
+    "or_popular_products",
+    "people_basis",
+    "products_basis",
     "ratings_matrix",
     "recommend",
     "similar_products",
 ]
 
 _HOMES = {
+    "Damping": "weightings",
     "Graph": "graphs",
     "Ratings": "ratings",
+    "changed_people": "people_changes",
+    "changed_products": "product_changes",
+    "compared": "similarity",
     "compile_kernels": "native",
+    "everything": "changes",
     "friends": "graphs",
     "friendship_graph": "graphs",
+    "know_graph": "people_changes",
+    "know_ratings": "product_changes",
     "mutual": "graphs",
+    "or_popular_people": "fallback",
+    "or_popular_products": "fallback",
+    "people_basis": "people_changes",
+    "products_basis": "product_changes",
     "ratings_matrix": "ratings",
     "recommend": "recommendations",
     "similar_products": "similarity",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from clockmill.compute.graph_kernels import both_directions
 from clockmill.compute.ids import Codes, Ids, IdsLike, as_ids, factorise, same_length
 
 
@@ -47,7 +48,7 @@ def friendship_graph(user_id: IdsLike, friend_id: IdsLike) -> Graph:
     ids, codes = factorise(np.concatenate([users, others]))
     edges, dropped = _distinct_edges(codes[: len(users)], codes[len(users) :], len(ids))
     low, high = np.divmod(edges, np.uint64(max(len(ids), 1)))
-    indptr, indices = _both_directions(low, high, len(ids))
+    indptr, indices = _both_directions(low.astype(np.uint32), high.astype(np.uint32), len(ids))
     return Graph(ids, indptr, indices, dropped)
 
 
@@ -83,12 +84,10 @@ def _distinct_edges(a: Codes, b: Codes, n: int) -> tuple[npt.NDArray[np.uint64],
     return kept, DroppedEdges(len(a) - len(edges), len(edges) - len(kept))
 
 
-def _both_directions(
-    low: npt.NDArray[np.uint64], high: npt.NDArray[np.uint64], n: int
-) -> tuple[npt.NDArray[np.int64], Codes]:
-    entries = np.concatenate([low << np.uint64(32) | high, high << np.uint64(32) | low])
-    entries.sort()
-    counts = np.bincount(low.astype(np.int64), minlength=n) + np.bincount(high.astype(np.int64), minlength=n)
+def _both_directions(low: Codes, high: Codes, n: int) -> tuple[npt.NDArray[np.int64], Codes]:
+    """The friends of each user, ascending; the edges ascend by (low, high)."""
     indptr = np.zeros(n + 1, np.int64)
-    np.cumsum(counts, out=indptr[1:])
-    return indptr, (entries & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    np.cumsum(np.bincount(low, minlength=n) + np.bincount(high, minlength=n), out=indptr[1:])
+    indices = np.empty(2 * len(low), np.uint32)
+    both_directions(low, high, indptr[:-1].copy(), indices)
+    return indptr, indices

@@ -1,27 +1,31 @@
-"""All pairs of products, each once: half the work of row by row, for feedback in whole numbers."""
+"""The best partners of products: of all, each pair once, or of some, row by row. Both ways give the same bits."""
 
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from clockmill.compute import kernels
+from clockmill.compute import heaps, pair_kernels
 from clockmill.compute.blocks import Progress, available_threads, equal_blocks, run_blocks
+from clockmill.compute.dense_core import Core, dense_core, no_core
 from clockmill.compute.ids import Codes
 from clockmill.compute.labels import by_falling_degree
 from clockmill.compute.ratings import Ratings
+from clockmill.compute.scoring import Scoring, reach
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Values = npt.NDArray[np.int16]
+Values = npt.NDArray[np.int16] | Floats
 
 #: Values are tried times these: whole and half stars, quarters, decimals, hundredths.
 STEPS = (1, 2, 4, 10, 100)
+#: Ratings that are sorted by user at a time: 2 MB.
+SORTED = 200_000
 
 
 class Lists(NamedTuple):
-    """The lists of all products, one after another: `found` partners a product."""
+    """Lists of products, one after another: `found` partners a product."""
 
     found: Ints
     partners: Codes
@@ -30,126 +34,173 @@ class Lists(NamedTuple):
 
 
 class PairMatrix(NamedTuple):
-    """The ratings as the kernel takes them; products are labels throughout.
+    """The ratings as the kernels take them, by product (as in `Ratings`) and by user, products as labels.
 
-    Entry e is (labels[e], values[e]), user by user, labels ascending. The entries of product i are
-    own[indptr[i]:indptr[i + 1]]; those of the same users with lower labels begin at `starts`.
+    Entry e of the latter is (labels[e], values[e]); those of user u are user_ptr[u] to user_ptr[u + 1], labels
+    ascending. own[at] is the place there of the entry at place `at` of the former. `order` turns a label into a
+    number; `wedges` counts, by label, the paths product - user - product of a lower label.
     """
 
     indptr: Ints
-    own: Ints
-    starts: Ints
+    users: Codes
+    user_ptr: Ints
+    own: Codes
     labels: Codes
     values: Values
     order: Codes
-    squares: Floats
+    wedges: Ints
 
 
 class _Heaps(NamedTuple):
     """What one thread holds: its accumulator, and the best partners so far of every product."""
 
-    sums: Ints
+    sums: Any
+    counts: Any
     touched: Codes
+    kept: pair_kernels.Kept
     bars: Floats
     found: Ints
     items: npt.NDArray[np.uint64]
     scores: Floats
 
 
-def whole_values(ratings: Ratings) -> Values | None:
-    """The values times a step as whole numbers, if all are and all sums fit the kernel; else None."""
+def whole_values(values: Floats, most: int) -> npt.NDArray[np.int16] | None:
+    """The values times a step as whole numbers, if all are and sums of `most` of them fit the kernel; else None."""
+    whole = np.empty(len(values), np.int16)
     for step in STEPS:
-        scaled = ratings.values * step
-        whole = np.rint(scaled)
-        # A decimal is not exact in binary: 0.3 * 10 is a little above 3.
-        if np.all(np.abs(scaled - whole) <= 1e-12 * np.abs(scaled)):
-            return whole.astype(np.int16) if _fits(ratings, whole) else None
+        if pair_kernels.scale_whole(values, float(step), whole):
+            return whole if _fits(whole, most) else None
     return None
 
 
-def _fits(ratings: Ratings, whole: Floats) -> bool:
-    counts = np.diff(ratings.indptr)
-    largest = float(np.max(np.abs(whole), initial=0))
+def _fits(whole: npt.NDArray[np.int16], most: int) -> bool:
+    largest = max(int(whole.max(initial=0)), -int(whole.min(initial=0)))
     # The dot product of two columns is at most the larger sum of squares.
-    return (
-        largest <= np.iinfo(np.int16).max
-        and largest**2 * int(counts.max(initial=0)) < kernels.HALF
-        and int(counts.max(initial=0)) < 2 ** (62 - kernels.SHIFT)
-    )
+    return largest**2 * most < pair_kernels.HALF and most < 2 ** (62 - pair_kernels.SHIFT)
 
 
-def pair_matrix(ratings: Ratings, values: Values) -> PairMatrix:
-    """The matrix of `values`, one for each entry of the ratings."""
-    counts = np.diff(ratings.indptr)
-    order = by_falling_degree(counts).order
-    indptr = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts[order], out=indptr[1:])
+def pair_matrix(ratings: Ratings, values: Values) -> tuple[PairMatrix, Floats]:
+    """The matrix of `values`, one for each entry of the ratings, and each label's sum of squares."""
+    entries = len(values)
+    if entries > np.iinfo(np.uint32).max:
+        raise ValueError(f"ratings: {entries:,} values are more than the {np.iinfo(np.uint32).max:,} that fit")
+    n = len(ratings.product_ids)
     user_ptr = np.zeros(len(ratings.user_ids) + 1, np.int64)
     np.cumsum(np.bincount(ratings.users, minlength=len(ratings.user_ids)), out=user_ptr[1:])
-    entries = len(values)
     matrix = PairMatrix(
-        indptr,
-        np.empty(entries, np.int64),
-        np.empty(entries, np.int64),
+        ratings.indptr,
+        ratings.users,
+        user_ptr,
         np.empty(entries, np.uint32),
-        np.empty(entries, np.int16),
-        order,
-        np.zeros(len(counts)),
+        np.empty(entries, np.uint32),
+        np.empty(entries, values.dtype),
+        by_falling_degree(np.diff(ratings.indptr)).order,
+        np.zeros(n, np.int64),
     )
-    kernels.sort_by_user(ratings.indptr, ratings.users, values, user_ptr, user_ptr[:-1].copy(), *matrix[1:])
-    return matrix
+    squares = np.zeros(n)
+    starts, cursors = ratings.indptr[matrix.order], user_ptr[:-1].copy()
+    # Some users at a time, whose entries stay in the cache while all products are passed.
+    for last in np.searchsorted(user_ptr, np.arange(SORTED, entries + SORTED, SORTED)).tolist():
+        pair_kernels.sort_by_user(matrix, values, starts, cursors, last, squares)
+    return matrix, squares
 
 
 def best_pairs(
-    matrix: PairMatrix, share: bool, k: int, min_support: int, threads: int | None, progress: Progress | None
+    matrix: PairMatrix, scoring: Scoring, k: int, min_support: int, threads: int | None, progress: Progress | None
 ) -> Lists:
     """The `k` best partners of each product, in the order of the products."""
-    n = len(matrix.squares)
-    degrees = np.diff(matrix.indptr)
-    norms = degrees.astype(np.float64) if share else np.sqrt(matrix.squares)
-    inverse = np.divide(1.0, norms, out=np.zeros(n), where=norms > 0) if not share else np.ones(n)
-    states: SimpleQueue[_Heaps] = SimpleQueue()
-    all_states = [_heaps(n, k) for _ in range(threads or available_threads())]
-    for state in all_states:
-        states.put(state)
+    threads = threads or available_threads()
+    whole = matrix.values.dtype == np.int16
+    lowest, highest = (int(f(matrix.values, initial=1)) for f in (np.min, np.max)) if whole else (0, 0)
+    binary = lowest == highest == 1
+    core = dense_core(matrix, lowest, highest, threads, _part(progress, 0, 0.3)) if whole else no_core()
+    # So large a sum has the support, unless the score depends on how much more there is.
+    sure = np.inf if scoring.shrink else (min_support - 1) * max(highest, -lowest) ** 2 + 1.0
+    states = [_heaps(len(matrix.order), k, whole) for _ in range(threads)]
+    reaches = reach(scoring)
+    free: SimpleQueue[_Heaps] = SimpleQueue()
+    for state in states:
+        free.put(state)
 
     def work(first: int, last: int) -> None:
-        heaps = states.get()
+        heap = free.get()
         try:
-            kernels.similar_pairs(*matrix, degrees, norms, inverse, share, min_support, first, last, *heaps)
+            pair_kernels.similar_pairs(matrix, core, scoring, reaches, binary, sure, min_support, first, last, *heap)
         finally:
-            states.put(heaps)
+            free.put(heap)
 
-    run_blocks(work, equal_blocks(_wedges(matrix), threads), threads, progress)
-    return _merged(all_states, matrix.order)
-
-
-def _heaps(n: int, k: int) -> _Heaps:
-    return _Heaps(
-        np.zeros(n, np.int64),
-        np.empty(n + 1, np.uint32),
-        np.zeros(n),
-        np.zeros(n, np.int64),
-        np.empty((n, k), np.uint64),
-        np.empty((n, k)),
-    )
+    # Products of too few users come last, and can be nobody's partner: their wedges are not even added up.
+    enough = int(np.count_nonzero(np.diff(matrix.indptr) >= min_support))
+    # Looking at a sum costs about as much as two wedges, whether it holds something or not.
+    blocks = equal_blocks(matrix.wedges[:enough] + 2 * np.arange(enough), threads)
+    run_blocks(work, blocks, threads, _part(progress, 0.3 if core.size else 0, 1))
+    return _merged(states, matrix.order, None if binary else core)
 
 
-def _wedges(matrix: PairMatrix) -> Ints:
-    """For each label the number of paths product - user - product of a lower label."""
-    done = np.zeros(len(matrix.own) + 1, np.int64)
-    np.cumsum(matrix.own - matrix.starts, out=done[1:])
-    return np.diff(done[matrix.indptr])
+def best_of(
+    matrix: PairMatrix,
+    scoring: Scoring,
+    products: Ints,
+    k: int,
+    min_support: int,
+    threads: int | None,
+    progress: Progress | None,
+) -> Lists:
+    """The `k` best partners of these products (by number), as `best_pairs` finds them for all."""
+    n = len(matrix.order)
+    rows = np.argsort(matrix.order)[products]
+    found = np.zeros(len(rows), np.int64)
+    items, scores = np.empty((len(rows), k), np.uint64), np.empty((len(rows), k))
+    whole = matrix.values.dtype == np.int16
+    reaches = reach(scoring)
+
+    def work(first: int, last: int) -> None:
+        held = accumulator(n, whole)
+        pair_kernels.similar_rows(matrix, scoring, reaches, min_support, rows, first, last, *held, found, items, scores)
+
+    run_blocks(work, equal_blocks(row_wedges(matrix)[rows], threads), threads, progress)
+    return _lists(found, items, scores)
 
 
-def _merged(states: list[_Heaps], order: Codes) -> Lists:
+def _part(progress: Progress | None, low: float, high: float) -> Progress | None:
+    """Told 0 to 1, tells `progress` low to high."""
+    if progress is None:
+        return None
+    return lambda share: progress(low + (high - low) * share)
+
+
+def accumulator(n: int, whole: bool) -> tuple[Any, Any, Codes, pair_kernels.Kept]:
+    sums, counts = (np.zeros(n, np.int64), 0) if whole else (np.zeros(n), n)
+    places = pair_kernels.STRETCH + 1
+    kept = pair_kernels.Kept(np.empty(places, np.int64), np.empty(places), np.empty(places, np.int64))
+    return sums, np.zeros(counts, np.int32), np.empty(n + 1, np.uint32), kept
+
+
+def _heaps(n: int, k: int, whole: bool) -> _Heaps:
+    bars, found = np.zeros(n), np.zeros(n, np.int64)
+    return _Heaps(*accumulator(n, whole), bars, found, np.empty((n, k), np.uint64), np.empty((n, k)))
+
+
+def row_wedges(matrix: PairMatrix) -> Ints:
+    """By label, the number of all paths product - user - product."""
+    done = np.zeros(len(matrix.users) + 1, np.int64)
+    np.cumsum(np.diff(matrix.user_ptr)[matrix.users], out=done[1:])
+    return np.diff(done[matrix.indptr])[matrix.order]
+
+
+def _merged(states: list[_Heaps], order: Codes, core: Core | None) -> Lists:
     best = states[0]
     for other in states[1:]:
-        kernels.merge_heaps(best.found, best.items, best.scores, other.found, other.items, other.scores)
-    kernels.sort_heaps(best.found, best.items, best.scores)
+        heaps.merge_heaps(best.found, best.items, best.scores, other.found, other.items, other.scores)
+    heaps.sort_heaps(best.found, best.items, best.scores)
     label = np.argsort(order)
-    found = best.found[label]
-    filled = np.arange(best.items.shape[1]) < found[:, None]
-    items = best.items[label][filled]
-    supports = (items & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    return Lists(found, (items >> np.uint64(32)).astype(np.uint32), best.scores[label][filled], supports)
+    if core is not None:
+        pair_kernels.whole_supports(core, label, best.found, best.items)
+    return _lists(best.found[label], best.items[label], best.scores[label])
+
+
+def _lists(found: Ints, items: npt.NDArray[np.uint64], scores: Floats) -> Lists:
+    filled = np.arange(items.shape[1]) < found[:, None]
+    kept = items[filled]
+    supports = (kept & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return Lists(found, (kept >> np.uint64(32)).astype(np.uint32), scores[filled], supports)

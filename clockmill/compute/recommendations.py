@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from clockmill.compute.graphs import Graph
 from clockmill.compute.ids import Codes, Ids
 from clockmill.compute.labels import Labels, by_falling_degree
 from clockmill.compute.options import at_least, one_of
+from clockmill.compute.ragged import entries_of, pointers
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,28 +68,47 @@ def recommend(
     k: int = 20,
     threads: int | None = None,
     progress: Progress | None = None,
+    only: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """The `k` best friends of friends of each user, best first, equal scores by ascending id.
 
     Columns of one length: user_id, rank (from 1), candidate_id, score, mutual_count, mutual_ids (the common friends
-    with the smallest ids, at most three, as a JSON list). Users without a candidate have no rows. Raises ValueError.
+    with the smallest ids, at most three, as a JSON list). Users without a candidate have no rows. `only`: the same
+    lists of these users alone, who are numbers in the graph, ascending. Raises ValueError.
     """
     at_least(1, k=k, threads=threads)
-    scored = score_by(graph, weighting)
+    scored = score_by(graph, weighting) if only is None else score_some(graph, weighting, only)
+    before = 0 if only is None else len(graph.ids)
 
     def lists(first: int, last: int) -> _Lists:
-        return _with_reasons(graph, first, last, *best_candidates(scored, k, first, last))
+        first, last = before + first, before + last
+        return _with_reasons(scored.graph, first, last, *best_candidates(scored, k, first, last))
 
-    blocks = equal_blocks(_wedges(graph), threads)
-    return _columns(graph.ids, _joined(run_blocks(lists, blocks, threads, progress)))
+    users = np.arange(len(graph.ids)) if only is None else only
+    blocks = equal_blocks(wedges(graph, only), threads)
+    return _columns(graph.ids[users], graph.ids, _joined(run_blocks(lists, blocks, threads, progress)))
 
 
 def score_by(graph: Graph, weighting: str) -> ScoredGraph:
     """The graph with what the kernel needs to score by a weighting."""
     scheme = one_of("weighting", weighting, WEIGHTINGS)
     labels = by_falling_degree(graph.degrees)
-    weights, unit = _whole_weights(graph, scheme.weight)
+    weights, unit = whole_weights(graph, scheme.weight)
     return ScoredGraph(graph, _relabelled(graph, labels), labels, weights, unit, scheme.share)
+
+
+def score_some(graph: Graph, weighting: str, users: npt.NDArray[np.int64]) -> ScoredGraph:
+    """The same for some users, who follow after all as rows of their own: each has the friends that they have.
+
+    The order of the labels is that of the ids: to relabel everybody would cost more than it spares.
+    """
+    scheme = one_of("weighting", weighting, WEIGHTINGS)
+    weights, unit = whole_weights(graph, scheme.weight)
+    indptr = np.concatenate([graph.indptr, graph.indptr[-1] + pointers(graph.degrees[users])[1:]])
+    indices = np.concatenate([graph.indices, graph.indices[entries_of(graph.indptr, users)]])
+    numbers = np.concatenate([np.arange(len(graph.ids)), users]).astype(np.uint32)
+    extended = replace(graph, indptr=indptr, indices=indices)
+    return ScoredGraph(extended, indices, Labels(numbers, numbers), weights, unit, scheme.share)
 
 
 def best_candidates(scored: ScoredGraph, k: int, first: int, last: int) -> tuple[npt.NDArray[np.int64], Codes, Floats]:
@@ -123,7 +143,7 @@ def _relabelled(graph: Graph, labels: Labels) -> Codes:
     return (entries & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
-def _whole_weights(graph: Graph, weight: Callable[[Floats], Floats]) -> tuple[npt.NDArray[np.int64], float]:
+def whole_weights(graph: Graph, weight: Callable[[Floats], Floats]) -> tuple[npt.NDArray[np.int64], float]:
     """The weight of each user as a whole number of units; the unit is so small that no sum exceeds SUM_BITS."""
     weights = weight(np.maximum(graph.degrees, 2).astype(np.float64))
     if np.all(weights == 1):
@@ -137,11 +157,14 @@ def _whole_weights(graph: Graph, weight: Callable[[Floats], Floats]) -> tuple[np
     return np.maximum(np.rint(np.ldexp(weights, bits)).astype(np.int64), 1), math.ldexp(1, -bits)
 
 
-def _wedges(graph: Graph) -> npt.NDArray[np.int64]:
-    """For each user the number of paths user - friend - friend of friend."""
-    done = np.zeros(len(graph.indices) + 1, np.int64)
-    np.cumsum(graph.degrees[graph.indices], out=done[1:])
-    return np.diff(done[graph.indptr])
+def wedges(graph: Graph, only: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
+    """For each user (of `only`) how many paths user - friend - friend of friend the kernel goes."""
+    own, indptr, friends = graph.degrees, graph.indptr, graph.indices
+    if only is not None:
+        own, indptr, friends = own[only], pointers(own[only]), friends[entries_of(indptr, only)]
+    done = np.zeros(len(friends) + 1, np.int64)
+    np.cumsum(graph.degrees[friends], out=done[1:])
+    return np.where((own > 1) & (own < len(graph.ids) - 1), np.diff(done[indptr]), 1)
 
 
 def _with_reasons(
@@ -165,10 +188,10 @@ def _joined(parts: list[_Lists]) -> _Lists:
     return _Lists(*map(np.concatenate, zip(empty, *parts, strict=True)))
 
 
-def _columns(ids: Ids, lists: _Lists) -> dict[str, npt.NDArray[Any]]:
+def _columns(owners: Ids, ids: Ids, lists: _Lists) -> dict[str, npt.NDArray[Any]]:
     starts = np.cumsum(lists.found) - lists.found
     return {
-        "user_id": np.repeat(ids, lists.found),
+        "user_id": np.repeat(owners, lists.found),
         "rank": np.arange(1, len(lists.candidates) + 1) - np.repeat(starts, lists.found),
         "candidate_id": ids[lists.candidates],
         "score": lists.scores,
