@@ -6,14 +6,19 @@ run.wait(60)
 client.recommendations(42)                     # from Redis, and from SQL where Redis has nothing
 """
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 
 from clockmill import config as configuration
+from clockmill.bell import ring
 from clockmill.doors import manual_run
-from clockmill.errors import ClockmillError
+from clockmill.errors import BrokerUnavailable, ClockmillError
+from clockmill.exchange.outgoing import tell
+from clockmill.exchange.plan import broker_url
+from clockmill.exchange.requests import request_run
 from clockmill.mill import Mill
 from clockmill.reading import entity, items, mutual_friends
 from db import outputs
@@ -28,31 +33,43 @@ LOOK_S = 0.2
 class Run:
     """A run that was asked for; every property is read from the ledger when it is asked."""
 
-    def __init__(self, mill: Mill, run_id: int) -> None:
+    def __init__(self, mill: Mill, run_id: int | None, sent: tuple[str, str] = ("", "")) -> None:
+        """`sent`: job and slot key of a run that was asked for through the broker, and has no number yet."""
         self._mill = mill
-        self.run_id = run_id
+        self._run_id = run_id
+        self._sent = sent
+
+    @property
+    def run_id(self) -> int | None:
+        """Its number; None while the request is on its way."""
+        if self._run_id is None and (row := self._mill.ledger.run_of_key(*self._sent)) is not None:
+            self._run_id = int(row.run_id)
+        return self._run_id
 
     def _row(self) -> Any:
-        row = self._mill.ledger.run(self.run_id)
-        if row is None:
-            raise ClockmillError(f"run {self.run_id} is no longer in the ledger")
+        run_id = self.run_id
+        row = self._mill.ledger.run(run_id) if run_id is not None else None
+        if row is None and run_id is not None:
+            raise ClockmillError(f"run {run_id} is no longer in the ledger")
         return row
 
     @property
     def state(self) -> str:
-        return str(self._row().state)
+        """The run's state; "sent" while the request is on its way."""
+        row = self._row()
+        return "sent" if row is None else str(row.state)
 
     @property
     def progress(self) -> float | None:
         """0..1, None before the job has told anything."""
-        share: float | None = self._row().progress
-        return share
+        row = self._row()
+        return None if row is None else row.progress
 
     @property
     def reason(self) -> str | None:
         """Why the run is in its state, where that needs a reason."""
-        reason: str | None = self._row().reason
-        return reason
+        row = self._row()
+        return None if row is None else row.reason
 
     def wait(self, timeout: float | None = None) -> str:
         """The state at the end, or the present one after `timeout` seconds."""
@@ -68,11 +85,29 @@ def _mill() -> Mill:
 
 
 def send(job: str, **params: Any) -> Run:
-    """Asks for a run and returns at once. Raises ConfigError for an unknown job or parameter."""
+    """Asks for a run and returns at once. Raises ConfigError for an unknown job or parameter.
+
+    Through the broker where there is one: nothing is asked of the database then. Else, or when the broker is away, into
+    the ledger.
+    """
     mill = _mill()
     spec = mill.registry.get(job)
     spec.with_params(params)
-    return Run(mill, manual_run(mill, spec, params, forced=False, now=mill.now(), reserved=False).run_id)
+    if broker_url(mill):
+        with contextlib.suppress(BrokerUnavailable):
+            return Run(mill, None, (job, request_run(mill, job, params)))
+    return Run(mill, manual_run(mill, spec, params, forced=False, now=mill.now(), reserved=False))
+
+
+def emit(type: str, data: Mapping[str, Any], key: Any = None) -> str:
+    """Tells that something happened; the event's id. It is in the outbox then, whether the broker is there or not.
+
+    Events with the same `key` keep their order. Raises JobError for what is no event.
+    """
+    mill = _mill()
+    event = tell(mill.config, mill.engine, type, data, key, mill.now())
+    ring(mill.config.var)
+    return event.id
 
 
 def get(output: str, id: str | int) -> list[Any]:

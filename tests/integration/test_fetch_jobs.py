@@ -33,7 +33,7 @@ class FakeContext:
 
     def __init__(self, folder, sources, **settings):
         self.cache_dir, self._sources, self._settings = folder, sources, settings
-        self.published, self.logged, self._current = [], [], {}
+        self.published, self.told, self.logged, self._current = [], [], [], {}
 
     def settings(self, table):
         return self._settings.get(table, {})
@@ -49,6 +49,9 @@ class FakeContext:
 
     def log(self, text):
         self.logged.append(text)
+
+    def emit(self, type, data, key=None, keep=True):
+        self.told.append(type)
 
     def publish(self, output, rows):
         self.published.append(rows)
