@@ -28,9 +28,9 @@ JITTER_S = 1.0
 
 
 def beside(kind: str, rounds: int, printed: int, forked: int = 500) -> dict[str, Any]:
-    every = 40 if printed < 10**9 else 90
+    every = 20 if printed < 10**9 else 90
     told = {"ILL_EVERY": str(every), "ILL_BYTES": str(printed), "ILL_FORKS": str(forked)}
-    with world(kind, lease_s=30, workers=12, jobs=HERE / "ill", environment=told) as made:
+    with world(kind, lease_s=30, workers=12, bare=True, jobs=HERE / "ill", environment=told) as made:
         daemon = made.start()[0]
         with Memory(daemon) as memory:
             wait_until(lambda: _ended(made) >= rounds * len(ENDINGS), "the ends of all", rounds * every + 120)

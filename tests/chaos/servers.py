@@ -89,6 +89,12 @@ class RedisServer:
         with closing(socket.socket()) as tried:
             return tried.connect_ex(("127.0.0.1", self.port)) == 0
 
+    def flush(self) -> None:
+        from redis import Redis
+
+        with Redis.from_url(self.url) as client:
+            client.flushall()
+
     def restart(self) -> None:
         self.process.kill()
         self.process.wait()

@@ -10,16 +10,20 @@ from typing import Any
 from checker import check, settle
 from world import LEASE_S, Daemon, Watcher, World, wait_until, world
 
+#: How old an attempt is that comes to its end within a second and has not done so.
+LATE = {"steady": (0.1, 0.3), "slow": (2.2, 2.8)}
+
 
 def longer_than_the_lease(kind: str, stops: int) -> dict[str, Any]:
-    """Four daemons, one of which is stopped while it runs something, until another one has taken that over."""
+    """Four daemons, each as if on a host of its own. One is stopped at work until another has taken that over."""
     numbers = random.Random(stops)
     with world(kind) as made:
-        made.start(4)
+        for n in range(4):
+            made.start(CHAOS_HOST=f"host{n}")
         with Watcher(made) as watcher:
             for n in range(stops):
                 daemon = wait_until(lambda: _at_work(made, numbers), "a daemon at work", 60)
-                _stop(daemon, together=n % 2 == 0)
+                _stop(daemon, together=n % 4 == 3)
             cut = settle(made, 60 + 6 * LEASE_S)
         found = check(made, cut)
         stale, refused = _stale(made)
@@ -33,8 +37,18 @@ def longer_than_the_lease(kind: str, stops: int) -> dict[str, Any]:
 
 def _at_work(made: World, numbers: random.Random) -> Daemon | None:
     """A daemon whose job is about to commit: what is stopped later than that wakes up with its work done."""
-    last = {line["run"]: line for line in made.lines() if line["job"] in ("steady", "slow")}
-    late = {line["pid"] for line in last.values() if line["event"] == "alive" and line["at"] > time.time() - 0.15}
+    now = time.time()
+    last: dict[int, str] = {}
+    began: dict[int, tuple[float, str]] = {}
+    for line in made.lines(last=60):
+        last[line["pid"]] = line["event"]
+        if line["event"] == "start":
+            began[line["pid"]] = (line["at"], line["job"])
+    late = {
+        pid
+        for pid, (at, job) in began.items()
+        if last[pid] == "alive" and LATE.get(job, (9.0, 0.0))[0] <= now - at <= LATE.get(job, (9.0, 0.0))[1]
+    }
     busy = [daemon for daemon in made.daemons if daemon.alive() and late & set(daemon.tree())]
     return numbers.choice(busy) if busy else None
 

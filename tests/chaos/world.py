@@ -13,11 +13,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nursery import Child, Nursery
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 
 T = TypeVar("T")
 
@@ -32,6 +35,11 @@ KINDS = ("sqlite", *SERVERS)
 BUILT_IN = ("counters", "news", "recommendations", "similarity", "weather")
 #: Short enough for many kills in little time; one scenario has the 30 s that users have.
 LEASE_S = 6
+
+
+@cache
+def _nursery() -> Nursery:
+    return Nursery()
 
 
 def _command(program: list[str] | None = None) -> list[str]:
@@ -88,20 +96,28 @@ class Daemon:
 
     def __init__(self, world: "World", environment: dict[str, str], program: list[str] | None = None) -> None:
         self.log = world.folder / f"daemon-{uuid.uuid4().hex[:8]}.log"
+        words = ["scheduler", "--workers", str(world.workers)]
+        told = {**world.environment, **environment}
+        if world.bare or program or "LD_PRELOAD" in told or told["PYTHONPATH"] != str(CHECKOUT):
+            self.process: Child | subprocess.Popen[bytes] = self._from_disk([*_command(program), *words], world, told)
+        else:
+            self.process = _nursery().start(words, told, world.folder, self.log)
+        self.pid = self.process.pid
+
+    def _from_disk(self, words: list[str], world: "World", environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*_command(program), "scheduler", "--workers", str(world.workers)],
+            return subprocess.Popen(
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=world.folder,
-                env={**world.environment, **environment},
+                env=environment,
                 start_new_session=True,
             )
-        self.pid = self.process.pid
 
     def ready(self) -> bool:
-        return b" scheduling " in self.log.read_bytes()
+        return self.log.exists() and b" scheduling " in self.log.read_bytes()
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -133,8 +149,10 @@ class World:
         url: str | None = None,
         folder: Path | None = None,
         environment: dict[str, str] | None = None,
+        bare: bool = False,
     ) -> None:
-        self.kind, self.workers, self.lease_s = kind, workers, lease_s
+        """`bare`: daemons are programs from the disk, whose environment /proc shows."""
+        self.kind, self.workers, self.lease_s, self.bare = kind, workers, lease_s, bare
         self.folder = folder or Path(tempfile.mkdtemp(prefix="chaos-"))
         self.events = self.folder / "events.log"
         self.mark = f"chaos-{uuid.uuid4().hex}"
@@ -184,16 +202,18 @@ class World:
 
         return open_engine(self.url)
 
-    def query(self, sql: str, **values: Any) -> list[Any]:
-        """Rows of a SELECT; no rows while the database is away."""
-        from sqlalchemy.exc import SQLAlchemyError
-
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        """Rows of a SELECT. An assertion that cannot be asked must not pass, so this raises."""
         if not hasattr(self, "_engine"):
             self._engine = self.engine()
+        with self._engine.connect() as connection:
+            return list(connection.execute(text(sql), values))
+
+    def query(self, sql: str, **values: Any) -> list[Any]:
+        """The same while things break; no rows while the database, or an output's table, is away."""
         try:
-            with self._engine.connect() as connection:
-                return list(connection.execute(text(sql), values))
-        except SQLAlchemyError:
+            return self.rows(sql, **values)
+        except (OperationalError, ProgrammingError, InterfaceError):
             return []
 
     # -- processes
@@ -252,25 +272,23 @@ class World:
 
     # -- what happened
 
-    def lines(self) -> list[dict[str, Any]]:
-        """The independent log."""
+    def lines(self, last: int = 0) -> list[dict[str, Any]]:
+        """The independent log, or so many lines of its end."""
         if not self.events.exists():
             return []
-        return [json.loads(line) for line in self.events.read_text().splitlines()]
+        return [json.loads(line) for line in self.events.read_text().splitlines()[-last:]]
 
 
 @contextmanager
 def world(kind: str, **options: Any) -> Iterator[World]:
-    """A world that is gone afterwards; kept, with its place told, when CHAOS_KEEP is set and something went wrong."""
+    """A world that is gone afterwards; with CHAOS_KEEP its files and its database stay, for somebody to look at."""
     made = World(kind, **options)
-    keep = False
+    keep = "CHAOS_KEEP" in os.environ
     try:
         yield made
-    except BaseException:
-        keep = "CHAOS_KEEP" in os.environ
-        print(f"      kept: {made.folder} {made.url}" if keep else "", file=sys.stderr)
-        raise
     finally:
+        if keep:
+            print(f"      kept: {made.folder} {made.url}", file=sys.stderr)
         made.close(keep)
 
 

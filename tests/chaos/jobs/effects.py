@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from clockmill import Context, Output, job
+from db.pause import pause
 
 #: Appended to by every process at once; a line is one write, so lines are never mixed.
 LOG = Path(os.environ["CHAOS_LOG"])
@@ -37,7 +38,7 @@ def work(ctx: Context, seconds: float) -> None:
     note("start", ctx)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        time.sleep(STEP_S)
+        pause(STEP_S)
         note("alive", ctx)
     slot = int(ctx.slot.timestamp()) if ctx.slot else 0
     rows = {"slot": [slot] * 3, "n": [1, 2, 3], "run_id": [ctx.run_id] * 3, "fence": [ctx.fence] * 3}
