@@ -78,7 +78,7 @@ def ratings(form: str, file: str, product: str) -> Callable[[Home, Path], tuple[
     def measure(home: Home, data: Path) -> tuple[dict[str, Any], str]:
         home.configure()
         home.run("load", "ratings", str(convert(form, data / file, home.path / "ratings.csv")), "--replace")
-        report = home.job("similarity")
+        report = home.job("similarity", "-p", "weighting=cosine")
         items = home.get("similar", product)
         best = items[0] if items else None
         return report, f"product {product}: {best[0]}, cosine {best[1]:.3f}" if best else f"product {product} has none"

@@ -10,6 +10,7 @@ Every answer is compared before a time is printed. Peers that are not installed 
 
 import argparse
 import os
+import resource
 import time
 from collections.abc import Callable
 from functools import partial
@@ -118,6 +119,11 @@ def beside(rows: sp.csr_array, lists: Lists, large: bool) -> list[tuple[str, flo
     return times
 
 
+def peak() -> int:
+    """The most bytes that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def line(name: str, seconds: float, base: float) -> None:
     print(f"{name:<42}{seconds:8.2f} s{seconds / base:8.1f} x")
 
@@ -131,7 +137,9 @@ def main() -> None:
 
     _, compiling = timed(compute.compile_kernels)
     ratings = feedback(*SIZES[size])
+    before = peak()
     columns, one = timed(lambda: compute.similar_products(ratings, min_support=1, threads=1))
+    memory = (peak() - before) / (12 * len(ratings.values))
     times = beside(unit_rows(ratings), as_lists(ratings, columns), asked.large)
     if asked.check:
         print(f"{len(ratings.product_ids)} products: the lists agree")
@@ -144,6 +152,7 @@ def main() -> None:
         f"{len(ratings.user_ids)} users, {len(ratings.product_ids)} products, {len(ratings.values)} ratings", end=", "
     )
     print(f"{wedges / 1e6:.0f} M wedges, top {K}; compile or load {compiling:.2f} s")
+    print(f"memory beyond the input at most {memory:.1f} x its compressed rows (12 bytes a rating)")
     line("clockmill, exact, one thread", one, one)
     for name, seconds in times:
         line(name, seconds, one)
