@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Engine, and_, func, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Select, and_, func, insert, select, update
 
 from db import engine as transactions
 from db import output_state
@@ -428,6 +428,16 @@ def prune(engine: Engine, spec: OutputSpec, oldest: int) -> int:
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
+def _of_kinds(spec: OutputSpec, columns: Sequence[Column[Any]]) -> Select[Any]:
+    """A query for some columns whose text tells their types.
+
+    PostgreSQL refuses a prepared statement whose result changed its types, as after a reset of the output; psycopg
+    knows it by its text.
+    """
+    kinds = ", ".join(f"{column.name} {spec.columns[column.name]}" for column in columns)
+    return select(*columns).prefix_with(f"/* {kinds} */")
+
+
 def read_rows(
     engine: Engine,
     spec: OutputSpec,
@@ -440,7 +450,7 @@ def read_rows(
     """The rows of one version, sorted by row key: all, those of some keys, or those with low <= key < high."""
     table = table_of(spec)
     key = table.c[spec.key]
-    query = select(*(table.c[name] for name in spec.columns))
+    query = _of_kinds(spec, [table.c[name] for name in spec.columns])
     query = query.where(table.c.since <= version, table.c.until > version)
     if keys is not None:
         query = query.where(key.in_(keys))
@@ -459,7 +469,7 @@ def changed_keys(engine: Engine, spec: OutputSpec, after: int, upto: int) -> lis
     """The keys of which something changed after one version, up to and including another."""
     table = table_of(spec)
     key = table.c[spec.key]
-    began = select(key).where(table.c.since > after, table.c.since <= upto)
+    began = _of_kinds(spec, [key]).where(table.c.since > after, table.c.since <= upto)
     ended = select(key).where(table.c.until > after, table.c.until <= upto)
     past = (publications.c.output == spec.name, publications.c.version > after, publications.c.version <= upto)
     with transactions.read(engine) as connection:
@@ -472,7 +482,7 @@ def all_keys(engine: Engine, spec: OutputSpec, version: int) -> list[Any]:
     table = table_of(spec)
     where = (table.c.since <= version, table.c.until > version)
     with transactions.read(engine) as connection:
-        query = select(table.c[spec.key]).where(*where).distinct().order_by(table.c[spec.key])
+        query = _of_kinds(spec, [table.c[spec.key]]).where(*where).distinct().order_by(table.c[spec.key])
         return [row[0] for row in connection.execute(query)]
 
 

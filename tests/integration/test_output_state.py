@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from db import output_state, outputs
 from db.columns import as_column
-from db.engine import write
+from db.engine import open_engine, write
 from db.errors import Fenced
 from db.output_spec import OutputSpec, resolve
 from db.outputs import DIGESTS, Build
@@ -178,3 +178,16 @@ def test_a_reset_forgets_what_was_kept(database):
     publish(database, {1: ["a"]})
     outputs.reset(database, "grain")
     assert output_state.load(database, "grain", 1, DIGESTS) == {}
+
+
+def test_an_output_made_anew_with_other_types_is_read_by_those_who_read_it_before(database):
+    reader = open_engine(database.url.render_as_string(hide_password=False))
+    for lists, kind in (({1: ["a"]}, "int"), ({"one": ["a"]}, "text"), ({1: ["a"]}, "int")):
+        publish(database, lists, None, replace(SPEC, columns={**SPEC.columns, "mill": kind}))
+        # The sixth time psycopg has prepared the statement.
+        assert [current(reader) for _ in range(6)] == [lists] * 6
+        spec, _ = outputs.find(reader, "grain")
+        assert [outputs.all_keys(reader, spec, 1) for _ in range(6)] == [list(lists)] * 6
+        assert [outputs.changed_keys(reader, spec, 0, 1) for _ in range(6)] == [list(lists)] * 6
+        outputs.reset(database, "grain")
+    reader.dispose()
