@@ -76,7 +76,7 @@ class Table:
         self.engine = engine
 
     def empty(self) -> None:
-        with self.engine.begin() as connection:
+        with transactions.write(self.engine) as connection:
             connection.execute(text("DROP TABLE IF EXISTS effects"))
             connection.execute(text("CREATE TABLE effects (event INTEGER)"))
 
