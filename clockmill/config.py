@@ -28,7 +28,7 @@ TABLES: dict[str, Table] = {
         "url": (str, "embedded", "embedded, redis://..., rediss://..., unix://..., or none: SQL only"),
     },
     "broker": {
-        "url": (str, "", "amqp://..., amqps://...; set: scheduler and up declare the topology, relay and consume"),
+        "url": (str, "", "amqp://..., amqps://..., a cluster's nodes with ; between; scheduler and up relay, consume"),
         "max_event": (Size, "4M", "a larger event is refused when sent, and set aside when received"),
         "handlers": (int, 4, "handlers of events at work at once in one process"),
         "labels": (list, [], "what workers may offer and runs may need, for instance gpu"),

@@ -1,5 +1,6 @@
 """Connections to the broker: how they are opened, named, masked and what their failures are called."""
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 #: What may be configured; `memory` is kombu's own, within one process, for tests.
 SCHEMES = ("amqp", "amqps")
+#: How messages about an outage begin.
+SETTING = "[broker] url: "
 #: How long one try to connect may take.
 CONNECT_S = 5.0
 #: A connection over which nothing came for twice as long is given up.
@@ -26,32 +29,54 @@ MEMORY_LACKS = {
 }
 
 _PASSWORD = re.compile(r"(://[^/@:]*:)\S*@")
+#: Between the nodes of a cluster; a `;` within a password begins no URL.
+_NEXT_NODE = re.compile(r"\s*;\s*(?=[a-z]+://)")
+
+
+def nodes(url: str) -> list[str]:
+    """The URLs of a cluster's nodes, of which any will do: amqp://a;amqp://b."""
+    return _NEXT_NODE.split(url)
 
 
 def masked(url: str) -> str:
     """The URL with its password hidden."""
-    return _PASSWORD.sub(r"\1***@", url)
+    return ";".join(_PASSWORD.sub(r"\1***@", node) for node in nodes(url))
 
 
 def check_url(url: str, where: str = "[broker] url") -> str:
     """The URL, if it is one of a broker. Raises ConfigError: Redis keeps a killed worker's messages for an hour."""
-    scheme = url.partition("://")[0]
-    if scheme not in SCHEMES or "://" not in url:
-        hint = "; Redis is never the broker" if scheme.startswith("redis") else did_you_mean(scheme, SCHEMES)
-        raise ConfigError(f'{where}: "{masked(url)}" is not the URL of a broker{hint}; allowed: amqp://, amqps://')
+    for node in nodes(url):
+        scheme = node.partition("://")[0]
+        if scheme not in SCHEMES or "://" not in node:
+            hint = "; Redis is never the broker" if scheme.startswith("redis") else did_you_mean(scheme, SCHEMES)
+            raise ConfigError(f'{where}: "{masked(node)}" is not the URL of a broker{hint}; allowed: amqp://, amqps://')
+        if ";" in node:
+            raise ConfigError(f'{where}: "{masked(node)}": a ; stands between two URLs; in a password write %3B')
     return url
 
 
 def connection(url: str, purpose: str, on_blocked: Callable[[str], None] | None = None) -> "Connection":
-    """A connection that is open, and named in the broker's own lists.
+    """A connection that is open, and named in the broker's own lists; to any node of a cluster that answers.
 
     `on_blocked` hears why the broker takes no messages at present, and "" when it does again. Raises BrokerUnavailable.
     """
+    if not url.startswith("memory://"):
+        check_url(url)
+    problems = {}
+    # By chance: a cluster's nodes share the connections, and who has met an ill one finds another.
+    for node in random.sample(every := nodes(url), len(every)):
+        try:
+            return _connect(node, purpose, on_blocked)
+        except BrokerUnavailable as e:
+            problems[node] = str(e).removeprefix(SETTING)
+    raise BrokerUnavailable(SETTING + "; ".join(problems[node] for node in every))
+
+
+def _connect(url: str, purpose: str, on_blocked: Callable[[str], None] | None) -> "Connection":
     from kombu import Connection
 
     options: dict[str, Any] = {}
     if not url.startswith("memory://"):
-        check_url(url)
         options = {"client_properties": {"product": "clockmill", "version": VERSION, "connection_name": purpose}}
         if on_blocked:
             heard = on_blocked
@@ -95,7 +120,7 @@ def translated(url: str) -> Iterator[None]:
     except Exception as e:
         if not is_outage(e):
             raise
-        raise BrokerUnavailable(f"[broker] url: {masked(url)}: {_sentence(e)}") from e
+        raise BrokerUnavailable(f"{SETTING}{masked(url)}: {_sentence(e)}") from e
 
 
 def is_outage(error: BaseException) -> bool:

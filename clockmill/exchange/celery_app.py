@@ -7,6 +7,7 @@ every other door. Beat is not used.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from clockmill.exchange.broker import nodes
 from clockmill.exchange.declaring import queue_arguments
 from clockmill.exchange.plan import labels
 from clockmill.exchange.topology import MAX_PRIORITY, Queue, offer_queue, pool_queue
@@ -33,7 +34,7 @@ def celery_app(mill: Mill, url: str, queues: Sequence[Queue], version: tuple[int
     """An application with these queues, whose tasks are still to be added."""
     from celery import Celery
 
-    made = Celery("clockmill", broker=url, backend=backend_of(mill), set_as_current=False)
+    made = Celery("clockmill", broker=";".join(nodes(url)), backend=backend_of(mill), set_as_current=False)
     made.conf.update(
         # JSON alone, in and out: what comes from a broker is never code.
         accept_content=["json"],

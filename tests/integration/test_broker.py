@@ -76,6 +76,19 @@ def test_a_broker_that_is_away_is_named_without_its_password():
     assert "s3cret" not in str(caught.value)
 
 
+def test_any_living_node_of_a_cluster_will_do(broker_url):
+    for _ in range(10):
+        with opened(f"amqp://guest:s3cret@127.0.0.1:9;{broker_url};amqp://127.0.0.1:7", "test") as made:
+            assert made.connected
+
+
+def test_a_cluster_that_is_away_is_named_node_by_node():
+    with pytest.raises(BrokerUnavailable) as caught:
+        connection("amqp://guest:s3cret@127.0.0.1:9;amqp://guest:s3cret@127.0.0.1:7", "test")
+    one, two = (f"amqp://guest:***@127.0.0.1:{port}: [Errno 111] Connection refused" for port in (9, 7))
+    assert str(caught.value) == f"[broker] url: {one}; {two}"
+
+
 def test_a_channel_that_the_broker_closes_is_an_outage(made, broker_url):
     with pytest.raises(BrokerUnavailable, match="no queue 'nowhere'"), translated(broker_url):
         made.default_channel.queue_declare("nowhere", passive=True)

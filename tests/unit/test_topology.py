@@ -5,7 +5,7 @@ import pytest
 from clockmill import config
 from clockmill.errors import ConfigError
 from clockmill.exchange import topology as t
-from clockmill.exchange.broker import check_url, masked, opened
+from clockmill.exchange.broker import check_url, masked, nodes, opened
 from clockmill.exchange.declaring import check, declare, queue_arguments
 from clockmill.exchange.plan import hands, labels, topology_of
 from clockmill.handler_spec import check_patterns, on
@@ -90,6 +90,24 @@ def test_newer_brokers_are_told_that_dead_letters_have_no_limit():
 
 def test_the_password_of_a_broker_is_never_shown():
     assert masked("amqp://guest:s3@c/ret@host:5672/v") == "amqp://guest:***@host:5672/v"
+
+
+def test_the_passwords_of_all_nodes_are_hidden_and_their_hosts_are_not():
+    cluster = "amqp://guest:s3@c/r;et@one:5672/v ; amqps://guest:s3@two"
+    assert masked(cluster) == "amqp://guest:***@one:5672/v;amqps://guest:***@two"
+
+
+def test_a_cluster_is_as_many_urls_and_each_is_looked_at():
+    assert nodes("amqp://a:1/v;amqp://b ; amqps://c") == ["amqp://a:1/v", "amqp://b", "amqps://c"]
+    with pytest.raises(ConfigError, match='"redis://b" is not the URL of a broker; Redis is never the broker'):
+        check_url("amqp://a;redis://b")
+
+
+@pytest.mark.parametrize("url", ["amqp://guest:s3;cret@a", "amqp://guest:s3cret@a;b", "amqp://guest:s3cret@a;"])
+def test_a_semicolon_that_parts_no_urls_is_refused_without_showing_the_password(url):
+    with pytest.raises(ConfigError, match="a ; stands between two URLs; in a password write %3B") as caught:
+        check_url(url)
+    assert "s3" not in str(caught.value)
 
 
 def test_redis_is_refused_as_a_broker_without_showing_its_password():
