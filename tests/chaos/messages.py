@@ -104,7 +104,7 @@ def violence(kind: str, events: int, cuts: int, kills: int) -> dict[str, Any]:
     try:
         told = {"CLOCKMILL_BROKER__URL": rabbit.url}
         with world(kind, jobs=HERE / "effects_of_events", environment=told) as made:
-            _make_table(made)
+            make_table(made)
             daemons = made.start(2)
             _wait_for_queue(rabbit)
             letters, malformed = letters_of(events, seed=7)
@@ -132,7 +132,7 @@ def violence(kind: str, events: int, cuts: int, kills: int) -> dict[str, Any]:
         rabbit.close()
 
 
-def _make_table(made: World) -> None:
+def make_table(made: World) -> None:
     number = {"postgresql": "BIGSERIAL PRIMARY KEY", "mariadb": "BIGINT AUTO_INCREMENT PRIMARY KEY"}
     kind = number.get(made.kind, "INTEGER PRIMARY KEY AUTOINCREMENT")
     engine = made.engine()
@@ -184,7 +184,8 @@ def _drained(made: World, rabbit: Rabbit, events: int, malformed: int) -> float:
     with suppress(TimeoutError):
         wait_until(
             lambda: (
-                [row[0] for row in made.query(count)] == [events] and len(_dead(rabbit, malformed + 1)) >= malformed
+                [row[0] for row in made.query(count)] == [events]
+                and len(dead_letters(rabbit, malformed + 1)) >= malformed
             ),
             "drained",
             3 * DRAINED_S,
@@ -192,7 +193,7 @@ def _drained(made: World, rabbit: Rabbit, events: int, malformed: int) -> float:
     return time.monotonic() - began
 
 
-def _dead(rabbit: Rabbit, limit: int) -> list[Any]:
+def dead_letters(rabbit: Rabbit, limit: int) -> list[Any]:
     with suppress(BrokerUnavailable):
         return listed(rabbit.url, limit)
     return []
@@ -209,7 +210,7 @@ def _judge(made: World, rabbit: Rabbit, events: int, malformed: int, drained_s: 
         if n < last.get(thing, -1):
             violations.append(f"thing {thing}: {event} came after n = {last[thing]}")
         last[thing] = n
-    dead = _dead(rabbit, 10 * malformed)
+    dead = dead_letters(rabbit, 10 * malformed)
     reasons = dict(MALFORMED)
     for letter in dead:
         expected = reasons.get(letter.body.decode())

@@ -1,4 +1,4 @@
-"""A RabbitMQ node of a scenario's own, on a port of its own, that it may kill, block and disconnect."""
+"""RabbitMQ of a scenario's own, on ports of its own: one node or a cluster, to be killed, blocked and disconnected."""
 
 import os
 import shutil
@@ -7,8 +7,9 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from servers import free_port
@@ -21,29 +22,40 @@ START_S = 90
 ALARM_S = 20
 
 
+def new_name() -> str:
+    return f"chaos_{uuid.uuid4().hex[:8]}@localhost"
+
+
 class Rabbit:
     """Its data is on disk: what it has confirmed is there after a kill."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Sequence[str] = (), name: str = "", cookie: str = "", arguments: str = "") -> None:
+        """`settings`: lines of its file. `cookie`: what the nodes of a cluster know each other by. `arguments`: for the
+        virtual machine."""
         self.folder = Path(tempfile.mkdtemp(prefix="chaos-mq-"))
         self.port, distribution = free_port(), free_port()
-        self.name = f"chaos_{uuid.uuid4().hex[:8]}@localhost"
+        self.name = name or new_name()
         self.bin = next((place for place in PLACES if Path(place, "rabbitmq-server").exists()), "")
         if not self.bin:
             raise TimeoutError("no rabbitmq-server here; apt-get install rabbitmq-server")
-        settings = self.folder / "rabbitmq.conf"
-        settings.write_text(f"listeners.tcp.local = 127.0.0.1:{self.port}\nlog.file.level = warning\n")
+        file = self.folder / "rabbitmq.conf"
+        lines = [f"listeners.tcp.local = 127.0.0.1:{self.port}", "log.file.level = warning", *settings]
+        file.write_text("\n".join(lines) + "\n")
+        if cookie:
+            kept = self.folder / ".erlang.cookie"
+            kept.write_text(cookie)
+            kept.chmod(0o400)
         self.environment = {
             **os.environ,
             "HOME": str(self.folder),
             "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(distribution),
-            "RABBITMQ_CONFIG_FILE": str(settings),
+            "RABBITMQ_CONFIG_FILE": str(file),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            "RABBITMQ_SERVER_START_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "RABBITMQ_SERVER_START_ARGS": f"-kernel inet_dist_use_interface {{127,0,0,1}} {arguments}",
         }
         (self.folder / "plugins").write_text("[].\n")
         self.process: subprocess.Popen[bytes] | None = None
@@ -85,10 +97,14 @@ class Rabbit:
         self.kill()
         self.start()
 
-    def control(self, *words: str) -> None:
-        subprocess.run(
-            [f"{self.bin}/rabbitmqctl", *words], env=self.environment, capture_output=True, timeout=60, check=True
-        )
+    def control(self, *words: str) -> str:
+        program = [f"{self.bin}/rabbitmqctl", *words]
+        done = subprocess.run(program, env=self.environment, capture_output=True, timeout=60, check=True, text=True)
+        return done.stdout
+
+    def told(self) -> str:
+        """Its log."""
+        return "".join(file.read_text() for file in (self.folder / "log").glob("*.log"))
 
     def cut_connections(self) -> None:
         self.control("close_all_connections", "chaos")
@@ -103,3 +119,19 @@ class Rabbit:
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def cluster(size: int) -> Iterator[list[Rabbit]]:
+    """So many nodes that know each other."""
+    names, cookie = [new_name() for _ in range(size)], uuid.uuid4().hex
+    settings = [f"cluster_formation.classic_config.nodes.{n} = {name}" for n, name in enumerate(names, 1)]
+    # The first is a cluster already when the others look for one.
+    nodes = [Rabbit(settings, names[0], cookie)]
+    try:
+        with ThreadPoolExecutor() as together:
+            nodes += together.map(lambda name: Rabbit(settings, name, cookie), names[1:])
+        yield nodes
+    finally:
+        for node in nodes:
+            node.close()

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import clocks
+import cluster
 import disks
 import faults
 import ill_jobs
@@ -115,6 +116,7 @@ SCENARIOS = {
         partial(messages.violence, events=10_000, cuts=16, kills=4),
         long_on=KINDS,
     ),
+    "cluster": Scenario(None, partial(cluster.leaders_killed, events=15_000, kills=6), long_on=(POSTGRESQL,)),
     "million": Scenario(None, partial(million.published, people=1_000_000)),
     "soak": Scenario(None, partial(soak.soaked, seconds=600)),
     # By hand alone: --only soak-hour --database sqlite.

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -92,11 +92,17 @@ def percentile(values: list[float], share: float) -> float:
 
 
 class Daemon:
-    """One `clockmill scheduler`."""
+    """One `clockmill scheduler`, or what these words begin."""
 
-    def __init__(self, world: "World", environment: dict[str, str], program: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        world: "World",
+        environment: dict[str, str],
+        program: list[str] | None = None,
+        words: Sequence[str] = (),
+    ) -> None:
         self.log = world.folder / f"daemon-{uuid.uuid4().hex[:8]}.log"
-        words = ["scheduler", "--workers", str(world.workers)]
+        self.words = words = list(words) or ["scheduler", "--workers", str(world.workers)]
         told = {**world.environment, **environment}
         if world.bare or program or "LD_PRELOAD" in told or told["PYTHONPATH"] != str(CHECKOUT):
             self.process: Child | subprocess.Popen[bytes] = self._from_disk([*_command(program), *words], world, told)
@@ -117,7 +123,8 @@ class Daemon:
             )
 
     def ready(self) -> bool:
-        return self.log.exists() and b" scheduling " in self.log.read_bytes()
+        told = self.log.read_bytes() if self.log.exists() else b""
+        return b" scheduling " in told or b" working for " in told
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -231,9 +238,14 @@ class World:
         )
 
     def start(
-        self, count: int = 1, wait: bool = True, program: list[str] | None = None, **environment: str
+        self,
+        count: int = 1,
+        wait: bool = True,
+        program: list[str] | None = None,
+        words: Sequence[str] = (),
+        **environment: str,
     ) -> list[Daemon]:
-        started = [Daemon(self, environment, program) for _ in range(count)]
+        started = [Daemon(self, environment, program, words) for _ in range(count)]
         self.daemons += started
         for daemon in started if wait else ():
             wait_until(lambda d=daemon: d.ready() or not d.alive(), "the daemon's start", 60)
@@ -242,7 +254,7 @@ class World:
     def replace(self, daemon: Daemon, **environment: str) -> Daemon:
         """Another daemon in the place of a dead one."""
         self.daemons.remove(daemon)
-        return self.start(wait=False, **environment)[0]
+        return self.start(wait=False, words=daemon.words, **environment)[0]
 
     def wait_for_slots(self, count: int, timeout: float) -> None:
         """Until so many slots are recorded."""
