@@ -271,13 +271,17 @@ class Ledger:
                 },
             ).all()
 
-    def carried(self, jobs: Collection[str], now_us: int, each: int) -> Sequence[Record]:
-        """Runs of these jobs that are due or orphaned, of each job its first few: (run_id, job, fence)."""
+    def carried(self, jobs: Collection[str], now_us: int, each: int, in_turn: Collection[str] = ()) -> Sequence[Record]:
+        """Runs of these jobs that are due or orphaned, of each job its first few: (run_id, job, fence).
+
+        in_turn: jobs whose runs wait for each other; of these only the one whose turn it is.
+        """
         with transactions.look(self.engine) as connection:
             return connection.execute(
                 sql.CARRIED,
                 {
                     "of": list(jobs),
+                    "in_turn": list(in_turn),
                     "now": now_us,
                     "ahead": now_us + AHEAD_US,
                     "lost_before": self.clock.now(connection),

@@ -183,20 +183,31 @@ CLAIMABLE = (
     .limit(bindparam("limit"))
 )
 
-#: The same of these jobs, of each its first few: one that waits for others must not hide the rest.
+#: Runs of jobs that run one at a time and leave none out: the next one's turn comes when nothing is in its way.
+_sibling = runs.alias("sibling")
+_IN_TURN = and_(
+    runs.c.job.in_(bindparam("in_turn", expanding=True)),
+    runs.c.attempt == 0,
+    runs.c.forced == 0,
+    runs.c.order_key.is_(None),
+)
+_HAS_TURN = ~exists().where(_sibling.c.job == runs.c.job, _sibling.c.state.in_(ACTIVE))
+
+#: What a worker looks for, of these jobs, of each its first few: one that waits for others must not hide the rest.
 _free = (
     select(
         runs.c.run_id,
         runs.c.job,
         runs.c.fence,
+        case((_IN_TURN, 1), else_=0).label("in_turn"),
         func.row_number().over(partition_by=runs.c.job, order_by=(runs.c.priority.desc(), runs.c.run_id)).label("n"),
     )
-    .where(runs.c.job.in_(bindparam("of", expanding=True)), _FREE)
+    .where(runs.c.job.in_(bindparam("of", expanding=True)), _FREE, or_(~_IN_TURN, _HAS_TURN))
     .subquery()
 )
 CARRIED = (
     select(_free.c.run_id, _free.c.job, _free.c.fence)
-    .where(_free.c.n <= bindparam("each"))
+    .where(_free.c.n <= bindparam("each"), or_(_free.c.n == 1, _free.c.in_turn == 0))
     .order_by(_free.c.n, _free.c.run_id)
 )
 

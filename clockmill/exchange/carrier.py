@@ -50,6 +50,8 @@ class Carrier:
         #: When a run was sent, and how often, by its number and fence: each attempt is a message of its own.
         self.sent: dict[tuple[int, int], tuple[float, int]] = {}
         self.jobs = carried(mill)
+        #: Jobs whose runs wait for each other, all of them: a message before its turn would only be sent away.
+        self.in_turn = [name for name, spec in self.jobs.items() if spec.overlap == "queue_all"]
 
     def forget(self) -> None:
         """Everything that is due is sent again: a worker has come that may offer what was missing."""
@@ -61,7 +63,7 @@ class Carrier:
         if not self.jobs:
             return 0
         now_us = micros(self.mill.now())
-        due = self.mill.ledger.carried(self.jobs, now_us, EACH)
+        due = self.mill.ledger.carried(self.jobs, now_us, EACH, self.in_turn)
         # One assignment: another thread may say that all is to be forgotten.
         sent = self.sent = {key: self.sent[key] for row in due if (key := (row.run_id, row.fence)) in self.sent}
         fresh = [row for row in due if (row.run_id, row.fence) not in sent]

@@ -29,12 +29,14 @@ import clocks
 import cluster
 import disks
 import faults
+import hands
 import ill_jobs
 import kills
 import leaders
 import messages
 import million
 import outages
+import patience
 import redis_faults
 import rolling
 import same_second
@@ -116,6 +118,8 @@ SCENARIOS = {
         partial(messages.violence, events=10_000, cuts=16, kills=4),
         long_on=KINDS,
     ),
+    "hands": Scenario(None, partial(hands.killed, rounds=5), long_on=(POSTGRESQL,)),
+    "patience": Scenario(patience.outlasted, patience.outlasted, long_on=(SQLITE, POSTGRESQL)),
     "cluster": Scenario(None, partial(cluster.leaders_killed, events=15_000, kills=6), long_on=(POSTGRESQL,)),
     "million": Scenario(None, partial(million.published, people=1_000_000)),
     "soak": Scenario(None, partial(soak.soaked, seconds=600)),

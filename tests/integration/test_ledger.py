@@ -77,6 +77,27 @@ def test_of_each_job_the_first_free_runs_are_brought_to_workers(ledger):
     assert [(row.run_id, row.fence) for row in ledger.carried(["mill"], NOON, 1)] == [(ours[3], 1)]
 
 
+def test_of_a_job_whose_runs_wait_for_each_other_the_next_one_is_brought_in_its_turn(ledger):
+    first, second, third = (ledger.record("mill", queued(f"c:{i}"), NOON).run_id for i in range(3))
+    ordered = ledger.record("mill", queued("e:1", order_key="mill:7"), NOON).run_id
+    forced = ledger.record("mill", queued("m:1", forced=True), NOON).run_id
+
+    def brought():
+        return [row.run_id for row in ledger.carried(["mill"], NOON, 9, ["mill"])]
+
+    assert brought() == [first, ordered, forced]
+    claimed = claim(ledger, first, "queue_all")
+    assert brought() == [ordered, forced]
+    assert claim(ledger, second, "queue_all") == "waits"
+    expire(ledger, first)
+    assert brought() == [first, ordered, forced]
+    again = claim(ledger, first, "queue_all")
+    ledger.finish(again, Ending("succeeded"), NOON)
+    assert claimed.fence < again.fence
+    assert brought() == [second, ordered, forced]
+    assert third not in brought()
+
+
 def test_a_slot_recorded_twice_is_one_run(ledger, other):
     first = ledger.record("mill", queued(), NOON)
     assert other.record("mill", queued(), NOON).run_id == first.run_id
