@@ -1,9 +1,10 @@
-"""Celery's consumer without its delay queues, awake as soon as a run has ended.
+"""Celery's consumer without its delay queues, awake as soon as a run has ended, that sets strangers' messages aside.
 
 Only a worker imports this.
 """
 
 import contextlib
+import logging
 import os
 from typing import Any
 
@@ -11,6 +12,8 @@ from celery import bootsteps
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from clockmill.exchange.celery_app import DELAYED
+
+log = logging.getLogger("clockmill.worker")
 
 LOOP = "celery.worker.consumer.consumer:Evloop"
 
@@ -47,3 +50,22 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
     class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
         default_steps = STEPS
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        self._set_aside(message, "it names no task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._set_aside(message, f"no task {message.headers.get('task')!r}")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        self._set_aside(message, str(exc))
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        # Celery would throw it away.
+        self._set_aside(message, f"its body cannot be read: {exc}")
+
+    def _set_aside(self, message: Any, reason: str) -> None:
+        """To the dead letters, where a person finds it."""
+        queue = message.delivery_info.get("routing_key")
+        log.error("%s: a message of %d bytes is set aside: %s", queue, len(message.body or ""), reason[:500])
+        message.reject_log_error(log, self.connection_errors)

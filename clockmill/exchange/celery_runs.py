@@ -17,6 +17,8 @@ from db.tables import Record
 if TYPE_CHECKING:
     from celery import Celery
 
+#: The largest number that a run can have.
+LARGEST = 2**63 - 1
 #: Progress is told to Celery at most so often.
 PROGRESS_S = 0.5
 
@@ -38,8 +40,9 @@ class Runs:
     def register(self, app: "Celery") -> None:
         """Adds the two tasks: the same, answered for after the run or before it."""
 
-        def run(task: Any, run_id: Any) -> Mapping[str, Any]:
-            return self.carry_out(task, run_id)
+        def run(task: Any, *arguments: Any, **_: Any) -> Mapping[str, Any]:
+            # What a stranger has sent may have none, or others.
+            return self.carry_out(task, arguments[0] if arguments else None)
 
         for name, late in ((TASK, True), (LONG_TASK, False)):
             app.task(run, name=name, bind=True, acks_late=late, ignore_result=True, max_retries=0)
@@ -69,10 +72,12 @@ class Runs:
             threading.Timer(0.01, self.answered).start()
 
     def _carry_out(self, task: Any, run_id: Any) -> Ending | None:
-        run = self.mill.ledger.run(run_id) if isinstance(run_id, int) and not isinstance(run_id, bool) else None
+        run = self.mill.ledger.run(run_id) if type(run_id) is int and 0 < run_id <= LARGEST else None
         spec = self.mill.registry.jobs.get(run.job) if run is not None else None
         if run is None or spec is None:
-            log.warning("run %r: %s", run_id, "no such run" if run is None else f"this worker knows no job {run.job}")
+            log.warning(
+                "run %.50r: %s", run_id, "no such run" if run is None else f"this worker knows no job {run.job}"
+            )
             return None
         claim, asked_at = self.runner.claim(run_id, spec)
         if not isinstance(claim, Claim):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clockmill.exchange.publisher import Publisher
+from clockmill.exchange.publisher import Letter, Publisher
 from clockmill.exchange.run_messages import letter_of
 from clockmill.mill import Mill
 
@@ -175,6 +175,46 @@ def test_progress_is_shown_to_whoever_asks_celery(shop, broker_url, redis_url, m
     shop.wait_until(lambda: result.state == "SUCCESS")
     one.send(signal.SIGTERM)
     one.end()
+
+
+def forge(broker_url, *letters):
+    """Messages of a stranger in the queue of the default pool."""
+    publisher = Publisher(broker_url, "tests")
+    assert not any(publisher.send(letters))
+    publisher.close()
+
+
+def test_forged_messages_neither_start_a_run_nor_stop_a_worker(shop, broker_url):
+    one = worker(shop)
+    ended = send(shop, "work")
+    shop.wait_until(lambda: state(shop, ended) == "succeeded")
+    pool = ("", "clockmill.pool.default")
+    headers = {"lang": "py", "task": "clockmill.run", "id": "forged", "root_id": "forged"}
+    unknown = [10**30, -1, 0, 1.5, True, None, "1; DROP TABLE runs", [ended], {"run_id": ended}]
+    forge(
+        broker_url,
+        Letter(b"\x80\x04N.", *pool, headers=headers, content_type="application/x-python-serialize"),
+        Letter("{", *pool, headers=headers, content_type="application/json"),
+        Letter("[]", *pool, content_type="application/json"),
+        Letter("[[1], {}, {}]", *pool, headers={**headers, "task": "os.system"}, content_type="application/json"),
+        Letter("[[], {}, {}]", *pool, headers=headers, content_type="application/json"),
+        Letter('[[1], {"more": 1}, {}]', *pool, headers=headers, content_type="application/json"),
+        *(
+            Letter(json.dumps([[id], {}, {}]), *pool, headers=headers, content_type="application/json")
+            for id in unknown
+        ),
+    )
+    run = send(shop, "work")
+    shop.wait_until(lambda: state(shop, run) == "succeeded")
+    assert (attempts(shop, ended), told(shop)) == (["succeeded"], [ended, run])
+    one.send(signal.SIGTERM)
+    logged = one.end().err
+    for reason in ("its body cannot be read", "no task 'os.system'", "it names no task"):
+        assert f"bytes is set aside: {reason}" in logged
+    # What can be read is answered for: the ledger knows no such run, or that it is done.
+    assert logged.count("no such run") == len(unknown) + 1
+    assert f"run {ended}: work: done" in logged
+    assert len(shop("events", "dead-letters", "list", "--json").json["dead_letters"]) == 4
 
 
 def test_a_worker_without_a_broker_runs_its_pools_from_the_ledger(clockmill):
