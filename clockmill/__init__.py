@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from clockmill.exchange.context import EventContext
     from clockmill.handler_spec import on
     from clockmill.job_spec import Output, job
+    from clockmill.shard import Shard
 
-__all__ = ["Context", "EventContext", "JobError", "Output", "client", "job", "on"]
+__all__ = ["Context", "EventContext", "JobError", "Output", "Shard", "client", "job", "on"]
 
 _HOME = {
     "Context": "context",
     "EventContext": "exchange.context",
     "JobError": "errors",
     "Output": "job_spec",
+    "Shard": "shard",
     "job": "job_spec",
     "on": "handler_spec",
 }

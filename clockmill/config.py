@@ -40,6 +40,7 @@ TABLES: dict[str, Table] = {
         "timezone": (str, "local", 'the zone of schedules; "local" is the system\'s, as with cron'),
         "namespace": (str, "app", "the {ns} of Redis keys"),
         "workers": (int, 4, "runs at once in one scheduler process"),
+        "shard_folder": (str, "", "files of divided runs; workers on several hosts need one folder for all"),
         "job_folders": (list, [], "folders whose *.py files declare jobs, relative to this file"),
     },
     "pools": {

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from clockmill.job_spec import JobSpec
     from clockmill.mill import Mill
+    from clockmill.shard import Files
 
 #: Names and keys of counters are no longer than that.
 LONGEST_KEY = 191
@@ -72,6 +74,8 @@ class Context:
         self.rows_in = 0
         self.rows_out = 0
         self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
+        self._claim = claim
+        self._files: Files | None = None
 
     # -- reading
 
@@ -192,6 +196,33 @@ class Context:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    # -- dividing
+
+    def shards(
+        self, count: int, arrays: Mapping[str, Any], costs: Any, facts: Mapping[str, Any] | None = None
+    ) -> list[Mapping[str, Any]]:
+        """What the job's `shard` function makes of these arrays, by ranges of rows of about equal `costs` (one whole
+        number a row): at most `count` of them, in their order.
+
+        Each range is a run of its own that any worker may take; this process works at them too. `facts`: what JSON
+        holds. An attempt that is made again finds what was done, if arrays and facts are the same. Raises JobError.
+        """
+        import numpy as np
+
+        from clockmill.compute.blocks import equal_ranges
+        from clockmill.perform import perform
+        from clockmill.shard import Files
+        from clockmill.sharding import MOST, Division
+
+        if self._spec.shard is None or self._spec.executor == "thread":
+            wanted = "@job(shard=...)" if self._spec.shard is None else 'executor = "process" or "celery"'
+            raise JobError(f"job {self.job} cannot be divided into shards: that needs {wanted}")
+        if not 1 <= count <= MOST:
+            raise JobError(f"job {self.job}: {count} shards; allowed: 1 to {MOST}")
+        self._files = Files(self._mill, self.run_id)
+        division = Division(self._mill, self._spec, self._claim, self._files, partial(perform, self._mill))
+        return division.work(facts or {}, arrays, equal_ranges(np.asarray(costs, np.int64), count), self.progress)
 
     # -- publishing
 
@@ -330,6 +361,11 @@ class Context:
         outbox.put(connection, [*self._told, *self._announce(published, built_at)], micros(built_at))
         tallies.add(connection, self._counted, micros(built_at))
         return published
+
+    def forget(self) -> None:
+        """What served this attempt alone is thrown away, its run having succeeded."""
+        if self._files:
+            self._files.forget()
 
     @property
     def commits(self) -> bool:

@@ -4,6 +4,7 @@ Nothing here is needed for safety; whoever holds the lease does it.
 """
 
 import logging
+import shutil
 import time
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from db import outputs, retention
 from db.errors import RedisUnavailable
 from db.mirror import Mirror
 from db.publish import make_up, mirror_output
+from db.statements import TERMINAL
 
 LEASE = "housekeeping"
 LEASE_S = 30
@@ -83,10 +85,18 @@ class House:
             oldest = outputs.oldest_kept(self.mill.engine, name, row.version, cutoff)
             if gone := outputs.prune(self.mill.engine, spec, oldest):
                 log.info("%s: %d rows of past versions deleted", name, gone)
+        self._sweep_shards()
         for job in retention.jobs(self.mill.engine):
             if self.stopped:
                 return
             self._prune_job(job)
+
+    def _sweep_shards(self) -> None:
+        """Files of runs that did not come to the end at which they throw them away."""
+        for folder in self.mill.shard_folder.glob("[0-9]*"):
+            run = self.mill.ledger.run(int(folder.name)) if folder.name.isdecimal() else None
+            if run is None or run.state in TERMINAL:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _prune_job(self, job: str) -> None:
         spec = self.mill.registry.jobs.get(job) or JobSpec(job)

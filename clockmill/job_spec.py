@@ -39,6 +39,8 @@ KIND_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "tr
 
 #: Takes a clockmill.context.Context, which is built from specifications and so stands above them.
 JobFunction = Callable[[Any], None]
+#: Takes a clockmill.shard.Shard, gives arrays by name.
+ShardFunction = Callable[[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class JobSpec:
     #: The values a parameter may have, where only some make sense.
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: NOTHING)
     outputs: tuple[OutputSpec, ...] = ()
+    #: What works at one shard of a run that divides its work by `ctx.shards`.
+    shard: ShardFunction | None = None
     #: Where the job was found: a module, a file or the configuration.
     origin: str = ""
 
@@ -339,6 +343,7 @@ def job(
     outputs: Sequence[OutputSpec] = (),
     params: Mapping[str, Any] | None = None,
     choices: Mapping[str, Sequence[str]] | None = None,
+    shard: ShardFunction | None = None,
     **policies: Any,
 ) -> Callable[[JobFunction], JobFunction]:
     """Declares a function to be a job. `policies` are the keys of a `[jobs.NAME]` table, e.g. schedule, timeout.
@@ -348,7 +353,7 @@ def job(
     unknown = sorted(set(policies) - set(READERS))
     if unknown:
         raise ConfigError(
-            f"@job: unknown {unknown[0]!r}; allowed: name, outputs, params, choices, {', '.join(READERS)}"
+            f"@job: unknown {unknown[0]!r}; allowed: name, outputs, params, choices, shard, {', '.join(READERS)}"
         )
 
     def declare(function: JobFunction) -> JobFunction:
@@ -358,6 +363,7 @@ def job(
             params=dict(params or {}),
             choices={key: tuple(values) for key, values in (choices or {}).items()},
             outputs=tuple(outputs),
+            shard=shard,
             origin=function.__module__,
         )
         function.clockmill_job = override(spec, policies)  # type: ignore[attr-defined]

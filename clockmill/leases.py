@@ -126,6 +126,8 @@ class Leases:
         mine = getattr(row, "fence", None) == holding.claim.fence and getattr(row, "owner", None) == holding.claim.owner
         if not mine and holding in self._holdings():
             holding.stop("another process took the run over", True)
+        elif state == "cancelled":
+            holding.stop("it was ended with the run whose shard it is", True)
         elif state in ("running", "succeeded") and renewed_at is not None:
             # What has succeeded is nobody's to claim, and its process may be long at bringing it to Redis.
             holding.until_us = renewed_at + LEASE_S * SECOND

@@ -174,6 +174,12 @@ class Mill:
         """The folder of the attempts' logs."""
         return self.config.var / "logs"
 
+    @property
+    def shard_folder(self) -> Path:
+        """Where the files of all runs' shards lie."""
+        asked = self.config.table("scheduler")["shard_folder"]
+        return self.config.home / Path(asked).expanduser() if asked else self.config.var / "shards"
+
     def log_path(self, name: str) -> Path:
         return self.logs / name
 

@@ -8,6 +8,7 @@ from clockmill.bell import ring
 from clockmill.context import Context
 from clockmill.errors import ClockmillError
 from clockmill.executors import Order, Tell
+from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
 from clockmill.sizes import format_size
 from clockmill.slots import micros
@@ -62,12 +63,16 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
     began = time.perf_counter()
     spec = mill.registry.get(order.job)
     claim = Claim(**order.claim)
+    if claim.shard_of is not None:
+        tell({"report": _shard_report(mill, spec, claim, tell)})
+        return
     context = Context(mill, spec, claim, mill.now(), tell)
     assert spec.function is not None, "commands are the keeper's to run"
     spec.function(context)
     if not context.commits:
         # Nothing must stand or fall with the run: whoever watches the attempt ends it, with others in one commit.
         tell({"report": context.report(time.perf_counter() - began)})
+        context.forget()
         return
     now = mill.now()
     ending = Ending("succeeded", exit_code=0, report=context.report(time.perf_counter() - began))
@@ -75,12 +80,23 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
         context.seal()
         # A database that restarts costs the run no attempt, as long as its lease is renewed.
         mill.ledger.finish(claim, ending, micros(now), lambda c: context.commit(c, now), patience_s=LEASE_S)
+    context.forget()
     # Whoever relays events need not wait for its next look.
     ring(mill.config.var)
     if context.published:
         with context.phase("publish"):
             _mirror(mill, context)
     mill.ledger.annotate(claim, context.report(time.perf_counter() - began))
+
+
+def _shard_report(mill: Mill, spec: JobSpec, claim: Claim, tell: Tell) -> dict[str, object]:
+    """Works at a shard; what its row will say of it."""
+    from clockmill.shard import Files, work_at
+
+    assert claim.shard_of is not None
+    began = time.perf_counter()
+    digest = work_at(Files(mill, claim.shard_of), mill, spec, claim, tell)
+    return {"digest": digest, "seconds": {"compute": round(time.perf_counter() - began, 6)}}
 
 
 def _mirror(mill: Mill, context: Context) -> None:

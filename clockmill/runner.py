@@ -111,7 +111,7 @@ class Runner:
             if claim.survivor:
                 log.info("run %d: killing what its lost attempt left", claim.run_id)
                 kill_survivors(*claim.survivor)
-            with self._redis(spec):
+            with self._redis(spec) if claim.shard_of is None else nullcontext():
                 found = self.executors.run(spec.executor, order, lambda message: self._hear(claim, watch, message))
             return Ended(claim, spec, found, watch)
         except BaseException:

@@ -80,6 +80,8 @@ class Claiming:
     # -- whether its first attempt may start
 
     def _held_back(self, run: Record, terms: Terms) -> Verdict | None:
+        if run.shard_of is not None:
+            return None
         job = self.jobs.get(run.job)
         if not run.forced:
             if job is not None and job.state == "paused":

@@ -45,9 +45,17 @@ def end_runs(connection: Connection, ended: Sequence[tuple[Record, Ending]], now
         return
     connection.execute(sql.END_RUN, [_end(run, ending, now_us) for run, ending in ended])
     for run, ending in ended:
-        if run.followed and ending.state != "retry_wait" and ending.state not in NEVER_STARTED:
+        if run.shards and ending.state != "retry_wait":
+            _end_shards(connection, run.run_id, ending.state, now_us)
+        if run.shard_of is None and run.followed and ending.state != "retry_wait" and ending.state not in NEVER_STARTED:
             for job, state in connection.execute(sql.FOLLOWERS, {"upstream": run.job}).all():
                 _trigger(connection, job, state == "broken", run, ending, now_us)
+
+
+def _end_shards(connection: Connection, run_id: int, state: str, now_us: int) -> None:
+    values = {"run": run_id, "but": "", "because": f"run {run_id}, whose shard it is, is {state}", "at": now_us}
+    connection.execute(sql.END_SHARDS_ATTEMPTS, values)
+    connection.execute(sql.END_SHARDS, values)
 
 
 def _end(run: Record, ending: Ending, now_us: int) -> dict[str, object]:

@@ -361,7 +361,7 @@ class Ledger:
         """
 
         def work(connection: Connection) -> None:
-            run = self._own(connection, claim)
+            run = own(connection, claim)
             if effects:
                 effects(connection)
             end_attempts(connection, [(claim.run_id, claim.fence, ending)], now_us)
@@ -386,15 +386,6 @@ class Ledger:
             # An earlier try may have been committed, and only its answer lost.
             if not self._stands(claim, ending):
                 raise
-
-    def _own(self, connection: Connection, claim: Claim) -> Record:
-        run = connection.execute(sql.LOCK_RUN, {"run": claim.run_id}).one()
-        if not holds(claim, run):
-            raise Fenced(
-                f"run {claim.run_id}, attempt {claim.attempt}: nothing of it is committed; "
-                f"the run is {run.state} under fence {run.fence}, this attempt holds fence {claim.fence}"
-            )
-        return run
 
     def _stands(self, claim: Claim, ending: Ending) -> bool:
         with transactions.read(self.engine) as connection:
@@ -495,14 +486,19 @@ class Ledger:
             return connection.execute(sql.RERUNS, {"job": run.job, "run": run.run_id, **keys}).all()
 
     def runs(self, job: str | None = None, state: str | None = None, limit: int = 20) -> Sequence[Record]:
-        """The latest runs first."""
-        query = select(runs).order_by(runs.c.run_id.desc()).limit(limit)
+        """The latest runs first; shards are shown with the run that they belong to."""
+        query = select(runs).where(runs.c.shard_of.is_(None)).order_by(runs.c.run_id.desc()).limit(limit)
         if job:
             query = query.where(runs.c.job == job)
         if state:
             query = query.where(runs.c.state == state)
         with transactions.read(self.engine) as connection:
             return connection.execute(query).all()
+
+    def shards(self, run_id: int) -> Sequence[Record]:
+        """The runs that are shards of this one."""
+        with transactions.read(self.engine) as connection:
+            return connection.execute(select(runs).where(runs.c.shard_of == run_id).order_by(runs.c.run_id)).all()
 
     def attempts(self, run_id: int) -> Sequence[Record]:
         with transactions.read(self.engine) as connection:
@@ -513,3 +509,14 @@ class Ledger:
 def holds(claim: Claim, run: Record) -> bool:
     """Whether the run's row, as it was locked, still is this claim's."""
     return bool((run.fence, run.state, run.owner) == (claim.fence, "running", claim.owner))
+
+
+def own(connection: Connection, claim: Claim) -> Record:
+    """The run's row, locked. Raises Fenced where it is not this claim's any more."""
+    run = connection.execute(sql.LOCK_RUN, {"run": claim.run_id}).one()
+    if not holds(claim, run):
+        raise Fenced(
+            f"run {claim.run_id}, attempt {claim.attempt}: nothing of it is committed; "
+            f"the run is {run.state} under fence {run.fence}, this attempt holds fence {claim.fence}"
+        )
+    return run

@@ -19,12 +19,13 @@ def jobs(engine: Engine) -> list[str]:
 def prune_runs(engine: Engine, job: str, before_us: int, keep: int) -> tuple[int, list[str]]:
     """Deletes some ended runs of a job, with their attempts: those that ended before, and all but the newest `keep`.
 
-    How many, and the names of their logs; 0 when none is left. The run of the latest slot always stays: without it
-    that slot would look as if nobody had accounted for it.
+    How many, and the names of their logs; 0 when none is left. Shards go with the run that they belong to. The run of
+    the latest slot always stays: without it that slot would look as if nobody had accounted for it.
     """
 
     def work(connection: Connection) -> tuple[int, list[str]]:
-        ids = _old(connection, job, before_us, keep)
+        old = _old(connection, job, before_us, keep)
+        ids = [*old, *connection.execute(select(runs.c.run_id).where(runs.c.shard_of.in_(old))).scalars()]
         logs = connection.execute(select(attempts.c.log).where(attempts.c.run_id.in_(ids))).scalars().all()
         connection.execute(run_events.delete().where(run_events.c.run_id.in_(ids)))
         connection.execute(attempts.delete().where(attempts.c.run_id.in_(ids)))
@@ -35,7 +36,7 @@ def prune_runs(engine: Engine, job: str, before_us: int, keep: int) -> tuple[int
 
 
 def _old(connection: Connection, job: str, before_us: int, keep: int) -> list[int]:
-    ended = select(runs.c.run_id).where(runs.c.job == job, runs.c.state.in_(TERMINAL))
+    ended = select(runs.c.run_id).where(runs.c.job == job, runs.c.state.in_(TERMINAL), runs.c.shard_of.is_(None))
     newest = ended.order_by(runs.c.run_id.desc()).offset(keep).limit(1)
     bound = connection.execute(newest).scalar() or 0
     latest = select(runs.c.run_id).where(runs.c.job == job, runs.c.slot_us.is_not(None))

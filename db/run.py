@@ -100,6 +100,8 @@ class Claim:
     fence: int
     owner: str
     params: Mapping[str, Any]
+    #: The run whose shard it is.
+    shard_of: int | None = None
     #: (pid, start time) of the lost attempt before this one, if it ran on this host: it may still be at work.
     survivor: tuple[int, int] | None = None
 
@@ -118,6 +120,7 @@ class Claim:
             fence=run.fence,
             owner=run.owner,
             params=json.loads(run.params_json),
+            shard_of=run.shard_of,
             survivor=survivor,
         )
 

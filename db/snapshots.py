@@ -1,7 +1,7 @@
 """Named arrays in one file, which are mapped into memory when they are wanted again.
 
-    CMSNAP 1\\n                          the form's version
-    <bytes of the header>\\n <header>    JSON: identity, state, facts, and of each array dtype, rows, place, checksum
+    CMSNAP 2\\n                          the form's version
+    <bytes of the header>\\n <header>    JSON: identity, state, facts, and of each array dtype, shape, place, checksum
     arrays, each at a multiple of 64 bytes
 
 Everything here is derived: a file may be deleted at any time, one that is damaged, of another form, or made from
@@ -12,6 +12,7 @@ by its rows alone: compressed rows (indptr, indices, data, ids) can be shared ou
 import contextlib
 import fcntl
 import json
+import math
 import mmap
 import os
 import zlib
@@ -23,7 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-MAGIC = b"CMSNAP 1\n"
+MAGIC = b"CMSNAP 2\n"
 ALIGNED = 64
 #: What an array may hold: fixed widths, no objects.
 KINDS = "biufM"
@@ -48,7 +49,7 @@ def save(path: Path, identity: str, state: str, facts: Mapping[str, Any], arrays
         if values.dtype.kind not in KINDS:
             raise ValueError(f"array {name}: {values.dtype} cannot be kept in a snapshot")
         data = _bytes(values)
-        described[name] = [values.dtype.str, len(values), place, zlib.crc32(data)]
+        described[name] = [values.dtype.str, list(values.shape), place, zlib.crc32(data)]
         parts.append(data)
         place += -(-len(data) // ALIGNED) * ALIGNED
     header = json.dumps({"identity": identity, "state": state, "facts": dict(facts), "arrays": described}).encode()
@@ -96,11 +97,11 @@ def _mapped(file: int, begin: int, header: Mapping[str, Any], identity: str) -> 
     # Copied on write: whoever sorts an array in place sorts its own.
     content = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
     arrays = {}
-    for name, (kind, rows, place, check) in header["arrays"].items():
-        dtype = np.dtype(kind)
-        if dtype.kind not in KINDS or begin + place + rows * dtype.itemsize > len(content):
+    for name, (kind, shape, place, check) in header["arrays"].items():
+        dtype, cells = np.dtype(kind), math.prod(shape)
+        if dtype.kind not in KINDS or begin + place + cells * dtype.itemsize > len(content):
             return None
-        arrays[name] = np.frombuffer(content, dtype, rows, begin + place)
+        arrays[name] = np.frombuffer(content, dtype, cells, begin + place).reshape(shape)
         if zlib.crc32(_bytes(arrays[name])) != check:
             return None
     return Snapshot(header["state"], header["facts"], arrays)

@@ -165,18 +165,21 @@ _FREE = or_(
     and_(runs.c.state == "running", LEASE_OVER),
 )
 
+#: No run of its job can be in its way: it, or the run that it is a shard of, has begun.
+_BEGUN = or_(runs.c.attempt > 0, runs.c.shard_of.is_not(None))
+
 #: What a worker looks for.
 CLAIMABLE = (
-    select(runs.c.run_id, runs.c.job, (runs.c.attempt > 0).label("begun"))
+    select(runs.c.run_id, runs.c.job, _BEGUN.label("begun"))
     .where(
         runs.c.job.not_in(bindparam("without", expanding=True)),
-        or_(runs.c.attempt > 0, runs.c.job.not_in(bindparam("resting", expanding=True))),
+        or_(_BEGUN, runs.c.job.not_in(bindparam("resting", expanding=True))),
         _FREE,
     )
     # What began before is late already, and others of its job may wait for it: of its priority it is the first.
     .order_by(
         runs.c.priority.desc(),
-        case((runs.c.attempt > 0, 0), else_=1),
+        case((_BEGUN, 0), else_=1),
         runs.c.due_us,
         runs.c.run_id,
     )
@@ -213,12 +216,18 @@ CARRIED = (
 
 #: Runs of the job that a new one would overlap with.
 IN_THE_WAY = select(runs.c.run_id, runs.c.state).where(
-    runs.c.job == bindparam("job"), runs.c.state.in_(ACTIVE), runs.c.run_id != bindparam("run")
+    runs.c.job == bindparam("job"),
+    runs.c.state.in_(ACTIVE),
+    runs.c.run_id != bindparam("run"),
+    runs.c.shard_of.is_(None),
 )
 
 #: An earlier run of the job that already waits for its turn.
 WAITS_BEFORE = select(func.min(runs.c.run_id)).where(
-    runs.c.job == bindparam("job"), runs.c.state.in_(("scheduled", "queued")), runs.c.run_id < bindparam("run")
+    runs.c.job == bindparam("job"),
+    runs.c.state.in_(("scheduled", "queued")),
+    runs.c.run_id < bindparam("run"),
+    runs.c.shard_of.is_(None),
 )
 
 #: Gives the run to this owner under the next fence; `attempt` is counted before anything starts.
@@ -306,6 +315,32 @@ END_RUN = (
         report_json=func.coalesce(bindparam("report", type_=Long), runs.c.report_json),
         progress=func.coalesce(bindparam("share", type_=Float), runs.c.progress),
     )
+)
+
+#: Divides a run's work into shards: while it waits for them it takes no place in its pool, they do.
+DIVIDE = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("run"), runs.c.fence == bindparam("seen"))
+    .values(shards=bindparam("parts"), pool=None)
+)
+
+#: The shards of a run, the newest last, and whether one may be claimed.
+SHARDS = select(runs, _FREE.label("free")).where(runs.c.shard_of == bindparam("run")).order_by(runs.c.run_id)
+
+#: Ends what is left of a run's shards, but for some: nobody waits for them any more. Whoever runs one learns it from
+#: its row.
+_OPEN_SHARD = (
+    runs.c.shard_of == bindparam("run"),
+    runs.c.state.in_((*WAITING, "running")),
+    runs.c.slot_key.not_like(bindparam("but")),
+)
+END_SHARDS = (
+    update(runs).where(*_OPEN_SHARD).values(state="cancelled", reason=bindparam("because"), ended_us=bindparam("at"))
+)
+END_SHARDS_ATTEMPTS = (
+    update(attempts)
+    .where(attempts.c.run_id.in_(select(runs.c.run_id).where(*_OPEN_SHARD)), attempts.c.state == "running")
+    .values(state="cancelled", reason=bindparam("because"), ended_us=bindparam("at"))
 )
 
 #: Jobs that the end of a run of this one may trigger, and what is known of the others they wait for.

@@ -114,7 +114,7 @@ runs = Table(
     #: slot_us is null: that slot.
     Column("slot_last_us", Micros),
     Column("slot_count", Integer, nullable=False, default=1),
-    #: schedule | cron | manual | retry | backfill | reboot | after | event
+    #: schedule | cron | manual | retry | backfill | reboot | after | event | shard
     Column("trigger", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("reason", Long),
@@ -142,6 +142,9 @@ runs = Table(
     Column("cancel_asked", Integer, nullable=False, default=0),
     Column("retry_of", BigInteger),
     Column("coalesced_into", BigInteger),
+    #: A shard: the run whose work it is a part of. And of that run: into how many shards its work is divided; 0: none.
+    Column("shard_of", BigInteger),
+    Column("shards", Integer, nullable=False, server_default="0"),
     Column("host", String(255)),
     Column("started_us", Micros),
     Column("ended_us", Micros),
@@ -161,6 +164,8 @@ runs = Table(
     Index("ix_runs_job_state", "job", "state"),
     #: Serves the search for earlier runs with the same key.
     Index("ix_runs_order_key", "order_key", "run_id"),
+    #: Serves whoever waits for a run's shards, and the end of that run.
+    Index("ix_runs_shard_of", "shard_of"),
     sqlite_autoincrement=True,
 )
 

@@ -1,6 +1,10 @@
 """Friends in both directions, and people you may know: friends of friends, with the friends in common."""
 
-from clockmill import Context, JobError, Output, compute, job
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from clockmill import Context, JobError, Output, Shard, compute, job
 
 FRIENDS = Output("friends", key="user_id", item="friend_id", columns={"user_id": "id", "friend_id": "id"}, redis="set")
 RECOMMENDATIONS = Output(
@@ -21,15 +25,22 @@ RECOMMENDATIONS = Output(
 )
 
 
+def some_lists(shard: Shard) -> Mapping[str, Any]:
+    compute.compile_kernels(shard.cache_dir, shard.log, of=())
+    return compute.recommend_range(shard.arrays, shard.facts, shard.first, shard.last, shard.progress)
+
+
 @job(
     schedule="15 3 * * *",
     timeout="30m",
-    params={"weighting": "adamic_adar", "k": 20, "full": False, "rebuild": "7d"},
+    params={"weighting": "adamic_adar", "k": 20, "full": False, "rebuild": "7d", "shards": 1},
     choices={"weighting": ("adamic_adar", "common_neighbours", "resource_allocation", "jaccard")},
     outputs=[FRIENDS, RECOMMENDATIONS],
+    shard=some_lists,
 )
 def recommendations(ctx: Context) -> None:
-    weighting, k = ctx.params["weighting"], ctx.params["k"]
+    weighting, k, shards = ctx.params["weighting"], ctx.params["k"], ctx.params["shards"]
+    divide = partial(ctx.shards, shards) if shards != 1 else None
     rows = ctx.read("friendships", "user_id", "friend_id")
     before = ctx.basis("recommendations", {"weighting": weighting, "k": k, "lists": 3}, ctx.params["rebuild"])
     with ctx.phase("compile"):
@@ -39,7 +50,7 @@ def recommendations(ctx: Context) -> None:
             graph = compute.friendship_graph(rows["user_id"], rows["friend_id"])
             known = compute.know_graph(graph, weighting)
             change = compute.changed_people(graph, known, before) if before else compute.everything(before.missing)
-            lists = compute.recommend(graph, weighting, k, progress=ctx.progress, only=change.rows)
+            lists = compute.recommend(graph, weighting, k, progress=ctx.progress, only=change.rows, divide=divide)
         except ValueError as e:
             raise JobError(f"recommendations: {e}") from None
         basis = compute.people_basis(graph, known, k, before, change, lists)

@@ -99,18 +99,40 @@ def show_run(run_id: int, as_json: bool) -> None:
         "slots": run.slot_count,
         "progress": run.progress,
         "retry_of": run.retry_of,
+        "shard_of": run.shard_of,
         "params": json.loads(run.params_json),
         **report_of(run),
         "tried": attempts,
     }
+    if run.shards:
+        whole["shards"] = [_shard(one) for one in held.ledger.shards(run_id)]
     if as_json:
         print_json(whole)
         return
     for key, value in whole.items():
-        if key != "tried" and value not in (None, {}, ""):
+        if key not in ("tried", "shards") and value not in (None, {}, ""):
             click.echo(f"{key:<12} {value}")
     rows = [(a["attempt"], a["state"], a["started_at"], a["ended_at"], a["exit_code"], a["reason"]) for a in attempts]
     table(("attempt", "state", "started", "ended", "exit", "reason"), rows, "it was never started")
+    if run.shards:
+        click.echo("")
+        shards = [tuple(one.values()) for one in whole["shards"]]
+        table(("shard", "of rows", "run", "state", "attempts", "took", "host", "reason"), shards, "")
+
+
+def _shard(run: Any) -> dict[str, Any]:
+    """One shard as `runs show` of its run tells of it."""
+    part = json.loads(run.params_json)
+    return {
+        "number": part["number"] + 1,
+        "rows": f"{part['first']}-{part['last'] - 1}",
+        "run_id": run.run_id,
+        "state": run.state,
+        "attempts": run.attempt,
+        "took": _took(run),
+        "host": run.host,
+        "reason": run.reason,
+    }
 
 
 def find(held: Mill, run_id: int) -> Any:
@@ -189,6 +211,8 @@ def retry(run_id: int) -> None:
     held = mill()
     executors = executors_of(held)
     of = find(held, run_id)
+    if of.shard_of is not None:
+        raise UsageError(f"run {run_id} is a shard of run {of.shard_of}: retry that one")
     if of.state not in TERMINAL:
         raise UsageError(f"run {run_id} is {of.state}; only a run that has ended can be run again")
     spec = held.registry.get(of.job)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from clockmill.compute.people_changes import changed_people, know_graph, people_basis
     from clockmill.compute.product_changes import changed_products, know_ratings, products_basis
     from clockmill.compute.ratings import Ratings, ratings_matrix
-    from clockmill.compute.recommendations import recommend
+    from clockmill.compute.recommendations import recommend, recommend_range
     from clockmill.compute.similarity import compared, similar_products
     from clockmill.compute.weightings import Damping
 
@@ -35,6 +35,7 @@ __all__ = [
     "products_basis",
     "ratings_matrix",
     "recommend",
+    "recommend_range",
     "similar_products",
 ]
 
@@ -58,6 +59,7 @@ _HOMES = {
     "products_basis": "product_changes",
     "ratings_matrix": "ratings",
     "recommend": "recommendations",
+    "recommend_range": "recommendations",
     "similar_products": "similarity",
 }
 

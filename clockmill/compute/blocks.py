@@ -1,10 +1,10 @@
 """Rows are worked through in blocks of equal wedges (entry of a row, entry of its partner), on threads."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,12 @@ T = TypeVar("T")
 
 #: Told the part of the work that is done, 0 to 1, after each block; an error it raises ends the computation.
 Progress = Callable[[float], object]
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Facts = Mapping[str, Any]
+#: Given arrays, what each of their rows costs, and facts: has ranges of the rows worked at, by whoever knows the
+#: kernel, and gives what came of each, in their order.
+Divide = Callable[[Arrays, npt.NDArray[np.int64], Facts], Sequence[Arrays]]
 
 #: A block of this many wedges takes about 0.1 s: the wait for a cancellation, and the grain of the progress.
 WEDGES_PER_BLOCK = 20_000_000
@@ -27,11 +33,16 @@ def available_threads() -> int:
 
 def equal_blocks(wedges: npt.NDArray[np.int64], threads: int | None = None) -> list[tuple[int, int]]:
     """Ranges [first, last) that cover all rows and hold about equal sums of `wedges` (one number a row)."""
+    work = int(wedges.sum()) + len(wedges)
+    return equal_ranges(wedges, max((threads or available_threads()) * BLOCKS_PER_THREAD, work // WEDGES_PER_BLOCK))
+
+
+def equal_ranges(wedges: npt.NDArray[np.int64], count: int) -> list[tuple[int, int]]:
+    """The same as `count` ranges, or fewer where there are not so many rows."""
     if len(wedges) == 0:
         return []
     # A row costs something even without wedges.
     done = np.cumsum(wedges + 1)
-    count = max((threads or available_threads()) * BLOCKS_PER_THREAD, int(done[-1]) // WEDGES_PER_BLOCK)
     goals = np.linspace(0, done[-1], count + 1)[1:-1]
     cuts = np.unique(np.concatenate([[0], np.searchsorted(done, goals), [len(wedges)]])).tolist()
     return list(pairwise(cuts))

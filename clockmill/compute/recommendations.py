@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from clockmill.compute import kernels
-from clockmill.compute.blocks import Progress, equal_blocks, run_blocks
-from clockmill.compute.graphs import Graph
+from clockmill.compute.blocks import Arrays, Divide, Facts, Progress, equal_blocks, run_blocks
+from clockmill.compute.graphs import DroppedEdges, Graph
 from clockmill.compute.ids import Codes, Ids
 from clockmill.compute.labels import Labels, by_falling_degree
 from clockmill.compute.options import at_least, one_of
 from clockmill.compute.ragged import entries_of, pointers
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +70,60 @@ def recommend(
     threads: int | None = None,
     progress: Progress | None = None,
     only: npt.NDArray[np.int64] | None = None,
+    divide: Divide | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """The `k` best friends of friends of each user, best first, equal scores by ascending id.
 
     Columns of one length: user_id, rank (from 1), candidate_id, score, mutual_count, mutual_ids (the common friends
     with the smallest ids, at most three, as a JSON list). Users without a candidate have no rows. `only`: the same
-    lists of these users alone, who are numbers in the graph, ascending. Raises ValueError.
+    lists of these users alone, who are numbers in the graph, ascending. `divide`: has `recommend_range` carried out
+    elsewhere, for all users. Raises ValueError.
     """
     at_least(1, k=k, threads=threads)
+    if divide is not None and only is None:
+        parts = [_Lists(**part) for part in divide(*_for_ranges(score_by(graph, weighting), k))]
+        return _columns(graph.ids, graph.ids, _joined(parts))
     scored = score_by(graph, weighting) if only is None else score_some(graph, weighting, only)
-    before = 0 if only is None else len(graph.ids)
+    users, before = (np.arange(len(graph.ids)), 0) if only is None else (only, len(graph.ids))
+    lists = _lists(scored, k, wedges(graph, only), before, threads, progress)
+    return _columns(graph.ids[users], graph.ids, lists)
+
+
+def _for_ranges(scored: ScoredGraph, k: int) -> tuple[Arrays, Ints, Facts]:
+    """What `recommend_range` needs, and what each row costs."""
+    graph, labels = scored.graph, scored.labels
+    costs = wedges(graph)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "indptr": graph.indptr,
+        "indices": graph.indices,
+        "labelled": scored.labelled,
+        "label": labels.label,
+    }
+    arrays |= {"order": labels.order, "weights": scored.weights, "wedges": costs}
+    return arrays, costs, {"k": k, "unit": scored.unit, "share": scored.share}
+
+
+def recommend_range(
+    arrays: Arrays, facts: Facts, first: int, last: int, progress: Progress | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """The lists of users first to last - 1, by numbers, on one thread: one element of what `divide` gives back."""
+    # Ids are for whoever has them: here a user is a number.
+    graph = Graph(arrays["order"], arrays["indptr"], arrays["indices"], DroppedEdges(0, 0))
+    labels = Labels(arrays["label"], arrays["order"])
+    scored = ScoredGraph(graph, arrays["labelled"], labels, arrays["weights"], facts["unit"], facts["share"])
+    return _lists(scored, facts["k"], arrays["wedges"][first:last], first, 1, progress)._asdict()
+
+
+def _lists(
+    scored: ScoredGraph, k: int, costs: Ints, before: int, threads: int | None, progress: Progress | None
+) -> _Lists:
+    """The lists of as many rows as there are costs, from row `before` on."""
 
     def lists(first: int, last: int) -> _Lists:
         first, last = before + first, before + last
         return _with_reasons(scored.graph, first, last, *best_candidates(scored, k, first, last))
 
-    users = np.arange(len(graph.ids)) if only is None else only
-    blocks = equal_blocks(wedges(graph, only), threads)
-    return _columns(graph.ids[users], graph.ids, _joined(run_blocks(lists, blocks, threads, progress)))
+    return _joined(run_blocks(lists, equal_blocks(costs, threads), threads, progress))
 
 
 def score_by(graph: Graph, weighting: str) -> ScoredGraph:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from clockmill.errors import ClockmillError
+from clockmill.executors.here import Here
 from clockmill.executors.order import Body, Cause, Exit, Order, Tell
 from clockmill.executors.seed import Seed
 from clockmill.executors.warm_parent import WarmParent
@@ -29,7 +30,7 @@ Work = tuple[Order, Tell, Watched]
 class Executors:
     """process, command and what Celery brought: below the warm parent. thread: here, for light trusted jobs."""
 
-    def __init__(self, body: Body, seed: Seed | None = None, warm: WarmParent | None = None) -> None:
+    def __init__(self, body: Body, seed: Seed | None = None, warm: WarmParent | Here | None = None) -> None:
         """Forks the warm parent at once: make this before anything is opened. `seed`: later ones grow from it."""
         self._warm = warm or WarmParent(body, apart=[seed.fileno()] if seed else [])
         self._body = body

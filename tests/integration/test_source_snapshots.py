@@ -104,7 +104,7 @@ def test_a_damaged_file_and_one_that_is_gone_are_made_anew(loaded, tmp_path):
     pairs(loaded, folder)
     (file,) = folder.iterdir()
     file.write_bytes(file.read_bytes()[:-1] + b"x" * 200)
-    file.write_bytes(file.read_bytes().replace(b"CMSNAP 1", b"CMSNAP 2"))
+    file.write_bytes(file.read_bytes().replace(b"CMSNAP 2", b"CMSNAP 3"))
     assert pairs(loaded, folder) == (PAIRS, True)
     assert pairs(loaded, folder) == (PAIRS, False)
     file.unlink()

@@ -1,0 +1,123 @@
+"""A run that divides its work: its shards are recorded as runs of their own, and it works at them until all are done.
+
+Any worker may claim a shard. The run's own process claims them too, by the same claim as everybody, so that a run
+which nobody helps comes to its end, and the hand that it holds is never idle while others wait for one.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from clockmill.bell import ring
+from clockmill.errors import JobError
+from clockmill.executors import Body, Executors
+from clockmill.executors.here import Here
+from clockmill.job_spec import JobSpec
+from clockmill.mill import Mill
+from clockmill.runner import Runner
+from clockmill.shard import Arrays, Files
+from clockmill.slots import micros
+from db import shards
+from db.pause import pause
+from db.run import MAX_LOST, Claim
+from db.shards import Part
+from db.statements import TERMINAL
+from db.tables import Record
+
+#: How often a run whose shards are all being worked at elsewhere looks for what came of them.
+LOOK_S = 0.1
+#: More would burden the ledger and spare nothing.
+MOST = 1000
+
+log = logging.getLogger("clockmill.sharding")
+
+
+class Division:
+    """The work of one claimed run, divided. `body` carries out an order for a shard in this process."""
+
+    def __init__(self, mill: Mill, spec: JobSpec, claim: Claim, files: Files, body: Body) -> None:
+        self.mill = mill
+        self.spec = spec
+        self.claim = claim
+        self.files = files
+        self.runner = Runner(mill, Executors(body, warm=Here(body)))
+
+    def work(
+        self,
+        facts: Mapping[str, Any],
+        arrays: Arrays,
+        ranges: Sequence[tuple[int, int]],
+        progress: Callable[[float, str], object],
+    ) -> list[Arrays]:
+        """What came of each range, in their order. Raises JobError when a shard has failed."""
+        digest = self.files.keep_data(facts, arrays)
+        parts = [Part(number, *rows) for number, rows in enumerate(ranges)]
+        # What failed under an earlier attempt of the run is tried anew, what was done is done.
+        known = {shards.number_of(row)[0]: row for row in self._rows(digest)}
+        self._record(digest, parts, [part for part in parts if part.number not in known])
+        self._again(digest, parts, [row for row in known.values() if row.state in TERMINAL and not _done(row)])
+        done: dict[int, Arrays] = {}
+        while True:
+            rows = self._rows(digest)
+            self._gather(digest, parts, rows, done)
+            progress(len(done) / len(parts), f"{len(done)} of {len(parts)} shards")
+            if len(done) == len(parts):
+                return [done[number] for number in sorted(done)]
+            if not self._work_at_one(rows):
+                pause(LOOK_S)
+
+    def _gather(self, digest: str, parts: Sequence[Part], rows: Sequence[Record], done: dict[int, Arrays]) -> None:
+        """Takes in what has been done since the last look."""
+        damaged = []
+        for row in rows:
+            number = shards.number_of(row)[0]
+            if number in done or row.state not in TERMINAL:
+                continue
+            if not _done(row):
+                raise JobError(
+                    f"shard {number + 1} of {len(parts)} (run {row.run_id}) is {row.state}: {row.reason or 'no reason'}"
+                )
+            found = self.files.found(row)
+            if found is None:
+                damaged.append(row)
+            else:
+                done[number] = found
+        for row in damaged:
+            log.warning("run %d: its file is not what its row says; that shard is done again", row.run_id)
+        self._again(digest, parts, damaged)
+
+    def _again(self, digest: str, parts: Sequence[Part], rows: Sequence[Record]) -> None:
+        times = [shards.number_of(row) for row in rows]
+        if any(time + 1 >= MAX_LOST for _, time in times):
+            raise JobError(f"shards of run {self.claim.run_id} were done {MAX_LOST} times, and came to nothing")
+        if times:
+            self._record(digest, parts, [Part(n, parts[n].first, parts[n].last, time + 1) for n, time in times])
+
+    def _record(self, digest: str, parts: Sequence[Part], wanted: Sequence[Part]) -> None:
+        params = {
+            part.number: json.dumps(
+                {"number": part.number, "count": len(parts), "first": part.first, "last": part.last, "data": digest}
+            )
+            for part in parts
+        }
+        shards.record(self.mill.engine, self.claim, digest, wanted, params, micros(self.mill.now()))
+        ring(self.mill.config.var)
+
+    def _rows(self, digest: str) -> list[Record]:
+        ledger = self.mill.ledger
+        return shards.of_run(ledger.engine, ledger.clock, self.claim.run_id, digest, micros(self.mill.now()))
+
+    def _work_at_one(self, rows: Sequence[Record]) -> bool:
+        """Claims the first shard that is free, and works at it; False where there is none."""
+        for row in rows:
+            if row.free:
+                claim, asked_at = self.runner.claim(row.run_id, self.spec)
+                if isinstance(claim, Claim):
+                    self.runner.run(claim, self.spec, asked_at)
+                    return True
+        return False
+
+
+def _done(row: Record) -> bool:
+    return bool(row.state == "succeeded")
