@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from clockmill.job_spec import JobSpec
     from clockmill.mill import Mill
-    from clockmill.shard import Files
+    from clockmill.shard_files import Files
 
 #: Names and keys of counters are no longer than that.
 LONGEST_KEY = 191
@@ -212,7 +212,7 @@ class Context:
 
         from clockmill.compute.blocks import equal_ranges
         from clockmill.perform import perform
-        from clockmill.shard import Files
+        from clockmill.shard_files import Files
         from clockmill.sharding import MOST, Division
 
         if self._spec.shard is None or self._spec.executor == "thread":

@@ -91,7 +91,7 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
 
 def _shard_report(mill: Mill, spec: JobSpec, claim: Claim, tell: Tell) -> dict[str, object]:
     """Works at a shard; what its row will say of it."""
-    from clockmill.shard import Files, work_at
+    from clockmill.shard_files import Files, work_at
 
     assert claim.shard_of is not None
     began = time.perf_counter()

@@ -16,7 +16,7 @@ from clockmill.executors.here import Here
 from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
 from clockmill.runner import Runner
-from clockmill.shard import Arrays, Files
+from clockmill.shard_files import Arrays, Files
 from clockmill.slots import micros
 from db import shards
 from db.pause import pause

@@ -1,6 +1,10 @@
 """Customers also liked: for each product those whose ratings come from the same users."""
 
-from clockmill import Context, JobError, Output, compute, job
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from clockmill import Context, JobError, Output, Shard, compute, job
 
 SIMILAR = Output(
     "similar",
@@ -11,6 +15,11 @@ SIMILAR = Output(
     columns={"product_id": "id", "rank": "int", "similar_id": "id", "score": "float", "support": "int"},
     redis="json",
 )
+
+
+def some_pairs(shard: Shard) -> Mapping[str, Any]:
+    compute.compile_kernels(shard.cache_dir, shard.log, of=())
+    return compute.similar_range(shard.arrays, shard.facts, shard.first, shard.last, shard.progress)
 
 
 @job(
@@ -26,9 +35,11 @@ SIMILAR = Output(
         "damp_target": 0.4,
         "full": False,
         "rebuild": "7d",
+        "shards": 1,
     },
     choices={"weighting": ("cosine", "jaccard", "dice", "tf_idf", "bm25", "log_likelihood", "damped")},
     outputs=[SIMILAR],
+    shard=some_pairs,
 )
 def similarity(ctx: Context) -> None:
     rows = ctx.read("ratings", "user_id", "product_id", "value")
@@ -39,6 +50,7 @@ def similarity(ctx: Context) -> None:
     recipe = {**options, "damping": list(damping), "lists": 2}
     before = ctx.basis("similar", recipe, ctx.params["rebuild"])
     k, min_support = options["k"], options["min_support"]
+    divide = partial(ctx.shards, ctx.params["shards"]) if ctx.params["shards"] != 1 else None
     with ctx.phase("compute"):
         try:
             ratings = compute.ratings_matrix(rows["user_id"], rows["product_id"], rows["value"])
@@ -50,7 +62,13 @@ def similarity(ctx: Context) -> None:
                 else compute.everything(before.missing)
             )
             lists = compute.similar_products(
-                ratings, only=change.rows, prepared=prepared, progress=ctx.progress, damping=damping, **options
+                ratings,
+                only=change.rows,
+                prepared=prepared,
+                progress=ctx.progress,
+                damping=damping,
+                divide=divide,
+                **options,
             )
         except ValueError as e:
             raise JobError(f"similarity: {e}") from None

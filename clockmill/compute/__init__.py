@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from clockmill.compute.fallback import or_popular_people, or_popular_products
     from clockmill.compute.graphs import Graph, friends, friendship_graph, mutual
     from clockmill.compute.native import compile_kernels
+    from clockmill.compute.pairs import similar_range
     from clockmill.compute.people_changes import changed_people, know_graph, people_basis
     from clockmill.compute.product_changes import changed_products, know_ratings, products_basis
     from clockmill.compute.ratings import Ratings, ratings_matrix
@@ -37,6 +38,7 @@ __all__ = [
     "recommend",
     "recommend_range",
     "similar_products",
+    "similar_range",
 ]
 
 _HOMES = {
@@ -61,6 +63,7 @@ _HOMES = {
     "recommend": "recommendations",
     "recommend_range": "recommendations",
     "similar_products": "similarity",
+    "similar_range": "pairs",
 }
 
 

@@ -36,10 +36,12 @@ SMALL = 16_000_000
 class Core(NamedTuple):
     """The products of labels below `size` against each other, summed up over the core's users.
 
-    Row i of tile t begins at begins[t] + (i - t * TILE) * TILE in `sums`.
+    Row i of tile t begins at begins[t] + (i - t * TILE) * TILE in `sums`, which holds rows first to last - 1 alone.
     """
 
     size: int
+    first: int
+    last: int
     sums: npt.NDArray[np.int32]
     begins: Ints
     #: The entries of core users, product by product, the most active users (number 0) first.
@@ -58,7 +60,7 @@ def no_core() -> Core:
     """A core that holds nothing."""
     ints, numbers = np.zeros(1, np.int64), np.empty(0, np.uint32)
     sums, values, bits = np.empty(0, np.int32), np.empty(0, np.int16), np.empty((0, 1), np.uint64)
-    return Core(0, sums, ints, ints, numbers, values, bits, ints, numbers, numbers)
+    return Core(0, 0, 0, sums, ints, ints, numbers, values, bits, ints, numbers, numbers)
 
 
 @kernel
@@ -189,20 +191,21 @@ def _multiply(matrix: Any, core: Core, members: Numbers, together: int, mask: in
     """Fills tile `number` of the core's sums; `together` users at most are added up in 16 bits."""
     low = number * TILE
     high = min(low + TILE, core.size)
-    cursors = core.indptr[low : core.size].copy()
+    begin_row = max(low, core.first)
+    cursors = core.indptr[begin_row : core.last].copy()
     tile = np.empty((together, TILE), np.int16)
     total = np.empty(TILE, np.int16)
     for first in range(0, members.size, together):
         last = min(first + together, members.size)
         _fill_tile(matrix, members, first, last, low, high, tile)
-        for i in range(low, core.size):
-            start = cursors[i - low]
+        for i in range(begin_row, core.last):
+            start = cursors[i - begin_row]
             stop, end = start, core.indptr[i + 1]
             while stop < end and core.users[stop] < last:
                 stop += 1
             if stop == start:
                 continue
-            cursors[i - low] = stop
+            cursors[i - begin_row] = stop
             begin = core.begins[number] + (i - low) * TILE
             # Columns from i on are those of higher labels: they are another row's.
             width = min(TILE, (min(i, high) - low + STEP - 1) // STEP * STEP)
@@ -210,15 +213,21 @@ def _multiply(matrix: Any, core: Core, members: Numbers, together: int, mask: in
             _add_rows(core.users[start:stop], core.values[start:stop], first, tile, total[:width], mask, out)
 
 
-def dense_core(matrix: Any, lowest: int, highest: int, threads: int, progress: Progress | None) -> Core:
+def dense_core(
+    matrix: Any,
+    lowest: int,
+    highest: int,
+    threads: int,
+    progress: Progress | None,
+    rows: tuple[int, int] | None = None,
+) -> Core:
     """The core of a PairMatrix of whole values from `lowest` to `highest`; takes its wedges out of matrix.wedges.
 
-    Empty where it would not pay.
+    Empty where it would not pay. `rows` = (first, last): only sums of rows first to last - 1 are wanted.
     """
     largest = max(-lowest, highest, 1)
     # Sums of 16 bits without a sign are read through a mask.
-    most, mask = (2**16 - 1, 2**16 - 1) if lowest >= 0 else (2**15 - 1, -1)
-    together = min(USERS, most // largest**2)
+    together, mask = _together(lowest, highest), 2**16 - 1 if lowest >= 0 else -1
     size = _size(matrix) if together >= LEAST_USERS else 0
     if size == 0:
         return no_core()
@@ -230,7 +239,7 @@ def dense_core(matrix: Any, lowest: int, highest: int, threads: int, progress: P
     members: Numbers = np.flatnonzero(chosen)[active_first].astype(np.uint32)
     if len(members) == 0 or largest**2 * len(members) > np.iinfo(np.int32).max:
         return no_core()
-    core = _allocated(size, counts, others, len(members))
+    core = _allocated(size, counts, others, len(members), rows or (0, size))
     _fill_rows(matrix, core, members, chosen)
 
     def work(first: int, last: int) -> None:
@@ -241,15 +250,42 @@ def dense_core(matrix: Any, lowest: int, highest: int, threads: int, progress: P
     return core
 
 
-def _allocated(size: int, counts: Ints, others: Ints, users: int) -> Core:
-    tiles = -(-size // TILE)
+def costs_by_row(matrix: Any, lowest: int, highest: int) -> npt.NDArray[np.int64]:
+    """What a row costs, in wedges, when `dense_core` has taken its part; matrix.wedges stays as it is."""
+    wedges: Ints = matrix.wedges
+    size = _size(matrix) if _together(lowest, highest) >= LEAST_USERS else 0
+    if size == 0:
+        return wedges
+    chosen = np.zeros(len(matrix.user_ptr) - 1, np.bool_)
+    counts, others = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    _choose_users(matrix, size, chosen, counts, others)
+    looked_up = wedges[:size] * (others / np.maximum(counts + others, 1))
+    added = DENSE_COST * np.arange(size) * counts
+    return np.concatenate([(looked_up + added).astype(np.int64), wedges[size:]])
+
+
+def _together(lowest: int, highest: int) -> int:
+    """So many users' products of values from `lowest` to `highest` can be added up in 16 bits."""
+    largest = max(-lowest, highest, 1)
+    return min(USERS, (2**16 - 1 if lowest >= 0 else 2**15 - 1) // largest**2)
+
+
+def _allocated(size: int, counts: Ints, others: Ints, users: int, rows: tuple[int, int]) -> Core:
+    first, last = min(rows[0], size), min(rows[1], size)
+    # Tiles that begin behind the last row have none of the rows.
+    tiles = -(-last // TILE) if first < last else 0
+    starts = np.maximum(np.arange(tiles) * TILE, first)
+    ends = np.cumsum((last - starts) * TILE)
     begins, indptr, other_ptr = (np.zeros(length + 1, np.int64) for length in (tiles, size, size))
-    np.cumsum((size - np.arange(tiles) * TILE) * TILE, out=begins[1:])
+    # As if all rows of each tile were there: those before the first are not asked for.
+    begins[:-1] = ends - (last - starts) * TILE - (starts - np.arange(tiles) * TILE) * TILE
     np.cumsum(counts, out=indptr[1:])
     np.cumsum(others, out=other_ptr[1:])
     return Core(
         size,
-        np.zeros(begins[-1], np.int32),
+        first,
+        last,
+        np.zeros(ends[-1] if tiles else 0, np.int32),
         begins,
         indptr,
         np.empty(indptr[-1], np.uint32),

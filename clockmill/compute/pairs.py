@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clockmill.compute import heaps, pair_kernels
-from clockmill.compute.blocks import Progress, available_threads, equal_blocks, run_blocks
-from clockmill.compute.dense_core import Core, dense_core, no_core
+from clockmill.compute.blocks import Arrays, Divide, Facts, Progress, available_threads, equal_blocks, run_blocks
+from clockmill.compute.dense_core import costs_by_row, dense_core, no_core
 from clockmill.compute.ids import Codes
 from clockmill.compute.labels import by_falling_degree
 from clockmill.compute.ratings import Ratings
@@ -106,14 +106,79 @@ def pair_matrix(ratings: Ratings, values: Values) -> tuple[PairMatrix, Floats]:
 
 
 def best_pairs(
-    matrix: PairMatrix, scoring: Scoring, k: int, min_support: int, threads: int | None, progress: Progress | None
+    matrix: PairMatrix,
+    scoring: Scoring,
+    k: int,
+    min_support: int,
+    threads: int | None,
+    progress: Progress | None,
+    divide: Divide | None = None,
 ) -> Lists:
     """The `k` best partners of each product, in the order of the products."""
-    threads = threads or available_threads()
+    # Products of too few users come last, and can be nobody's partner: their wedges are not even added up.
+    enough = int(np.count_nonzero(np.diff(matrix.indptr) >= min_support))
+    if divide is None:
+        best = _pairs_of_rows(matrix, scoring, k, min_support, (0, enough), threads or available_threads(), progress)
+    else:
+        costs = costs_by_row(matrix, *_span(matrix))[:enough] + 2 * np.arange(enough)
+        parts = divide(*_for_ranges(matrix, scoring, k, min_support, costs))
+        best = _joined([_heaps(len(matrix.order), k, True), *(_unpacked(part, k) for part in parts)])
+    heaps.sort_heaps(best.found, best.items, best.scores)
+    label = np.argsort(matrix.order)
+    return _lists(best.found[label], best.items[label], best.scores[label])
+
+
+def _for_ranges(
+    matrix: PairMatrix, scoring: Scoring, k: int, min_support: int, costs: Ints
+) -> tuple[Arrays, Ints, Facts]:
+    """What `similar_range` needs, and what each row costs."""
+    facts: dict[str, Any] = {"k": k, "min_support": min_support}
+    facts |= {"kind": scoring.kind, "users": float(scoring.users), "shrink": float(scoring.shrink)}
+    return {**matrix._asdict(), "seed": scoring.seed, "target": scoring.target}, costs, facts
+
+
+def similar_range(
+    arrays: Arrays, facts: Facts, first: int, last: int, progress: Progress | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """The best pairs of the products of labels first to last - 1 with those of lower labels, on one thread: for each
+    product what it has among these; one element of what `divide` gives back."""
+    matrix = PairMatrix(**{name: arrays[name] for name in PairMatrix._fields})
+    # The core takes its part out of them.
+    matrix = matrix._replace(wedges=matrix.wedges.copy())
+    scoring = Scoring(facts["kind"], arrays["seed"], arrays["target"], facts["users"], facts["shrink"])
+    best = _pairs_of_rows(matrix, scoring, facts["k"], facts["min_support"], (first, last), 1, progress)
+    filled = np.arange(facts["k"]) < best.found[:, None]
+    return {"found": best.found, "items": best.items[filled], "scores": best.scores[filled]}
+
+
+def _unpacked(part: Arrays, k: int) -> _Heaps:
+    """The heaps that a range came to."""
+    best = _heaps(len(part["found"]), k, True)
+    filled = np.arange(k) < part["found"][:, None]
+    best.found[:], best.items[filled], best.scores[filled] = part["found"], part["items"], part["scores"]
+    return best
+
+
+def _span(matrix: PairMatrix) -> tuple[int, int]:
+    """The lowest and the highest value of a matrix of whole numbers, at least 1; (0, 0) of another one."""
     whole = matrix.values.dtype == np.int16
-    lowest, highest = (int(f(matrix.values, initial=1)) for f in (np.min, np.max)) if whole else (0, 0)
+    return (int(matrix.values.min(initial=1)), int(matrix.values.max(initial=1))) if whole else (0, 0)
+
+
+def _pairs_of_rows(
+    matrix: PairMatrix,
+    scoring: Scoring,
+    k: int,
+    min_support: int,
+    rows: tuple[int, int],
+    threads: int,
+    progress: Progress | None,
+) -> _Heaps:
+    """The best partners of each product, by label, among the pairs of these rows with lower ones."""
+    whole = matrix.values.dtype == np.int16
+    lowest, highest = _span(matrix)
     binary = lowest == highest == 1
-    core = dense_core(matrix, lowest, highest, threads, _part(progress, 0, 0.3)) if whole else no_core()
+    core = dense_core(matrix, lowest, highest, threads, _part(progress, 0, 0.3), rows) if whole else no_core()
     # So large a sum has the support, unless the score depends on how much more there is.
     sure = np.inf if scoring.shrink else (min_support - 1) * max(highest, -lowest) ** 2 + 1.0
     states = [_heaps(len(matrix.order), k, whole) for _ in range(threads)]
@@ -129,12 +194,15 @@ def best_pairs(
         finally:
             free.put(heap)
 
-    # Products of too few users come last, and can be nobody's partner: their wedges are not even added up.
-    enough = int(np.count_nonzero(np.diff(matrix.indptr) >= min_support))
     # Looking at a sum costs about as much as two wedges, whether it holds something or not.
-    blocks = equal_blocks(matrix.wedges[:enough] + 2 * np.arange(enough), threads)
-    run_blocks(work, blocks, threads, _part(progress, 0.3 if core.size else 0, 1))
-    return _merged(states, matrix.order, None if binary else core)
+    begin, end = rows
+    blocks = equal_blocks(matrix.wedges[begin:end] + 2 * np.arange(begin, end), threads)
+    shifted = [(begin + first, begin + last) for first, last in blocks]
+    run_blocks(work, shifted, threads, _part(progress, 0.3 if core.size else 0, 1))
+    best = _joined(states)
+    if not binary:
+        pair_kernels.whole_supports(core, np.argsort(matrix.order), best.found, best.items)
+    return best
 
 
 def best_of(
@@ -188,15 +256,11 @@ def row_wedges(matrix: PairMatrix) -> Ints:
     return np.diff(done[matrix.indptr])[matrix.order]
 
 
-def _merged(states: list[_Heaps], order: Codes, core: Core | None) -> Lists:
+def _joined(states: list[_Heaps]) -> _Heaps:
     best = states[0]
     for other in states[1:]:
         heaps.merge_heaps(best.found, best.items, best.scores, other.found, other.items, other.scores)
-    heaps.sort_heaps(best.found, best.items, best.scores)
-    label = np.argsort(order)
-    if core is not None:
-        pair_kernels.whole_supports(core, label, best.found, best.items)
-    return _lists(best.found[label], best.items[label], best.scores[label])
+    return best
 
 
 def _lists(found: Ints, items: npt.NDArray[np.uint64], scores: Floats) -> Lists:

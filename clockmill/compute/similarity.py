@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clockmill.compute.blocks import Progress
+from clockmill.compute.blocks import Divide, Progress
 from clockmill.compute.options import at_least, one_of, within
 from clockmill.compute.pairs import Lists, PairMatrix, best_of, best_pairs, pair_matrix, whole_values
 from clockmill.compute.ratings import Ratings
@@ -26,19 +26,21 @@ def similar_products(
     threads: int | None = None,
     progress: Progress | None = None,
     prepared: tuple[PairMatrix, Scoring] | None = None,
+    divide: Divide | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """The `k` most similar products of each product, best first, equal scores by ascending id.
 
     `shrink` multiplies a score by support / (support + shrink). `only`: the numbers, ascending, of the products whose
-    lists are wanted; they are the same as among all lists. `prepared`: what `compared` gave for the same. Columns of
-    one length: product_id, rank (from 1), similar_id, score (positive), support: the number of users with feedback on
-    both, at least `min_support`. Products without a partner have no rows. Raises ValueError.
+    lists are wanted; they are the same as among all lists. `prepared`: what `compared` gave for the same.
+    `divide`: has `similar_range` carried out elsewhere, for all products. Columns of one length: product_id, rank (from
+    1), similar_id, score (positive), support: the number of users with feedback on both, at least `min_support`.
+    Products without a partner have no rows. Raises ValueError.
     """
     at_least(1, k=k, min_support=min_support, threads=threads)
     matrix, scoring = prepared or compared(ratings, weighting, shrink, damping)
     if only is None:
         products = np.arange(len(ratings.product_ids))
-        lists = best_pairs(matrix, scoring, k, min_support, threads, progress)
+        lists = best_pairs(matrix, scoring, k, min_support, threads, progress, divide)
     else:
         products = np.asarray(only, np.int64)
         lists = best_of(matrix, scoring, products, k, min_support, threads, progress)
