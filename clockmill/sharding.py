@@ -27,6 +27,8 @@ from db.tables import Record
 
 #: How often a run whose shards are all being worked at elsewhere looks for what came of them.
 LOOK_S = 0.1
+#: States of a shard that came to nothing.
+FAILED = tuple(state for state in TERMINAL if state != "succeeded")
 #: More would burden the ledger and spare nothing.
 MOST = 1000
 
@@ -56,36 +58,28 @@ class Division:
         # What failed under an earlier attempt of the run is tried anew, what was done is done.
         known = {shards.number_of(row)[0]: row for row in self._rows(digest)}
         self._record(digest, parts, [part for part in parts if part.number not in known])
-        self._again(digest, parts, [row for row in known.values() if row.state in TERMINAL and not _done(row)])
-        done: dict[int, Arrays] = {}
+        self._again(digest, parts, [row for row in known.values() if row.state in FAILED])
         while True:
             rows = self._rows(digest)
-            self._gather(digest, parts, rows, done)
-            progress(len(done) / len(parts), f"{len(done)} of {len(parts)} shards")
-            if len(done) == len(parts):
-                return [done[number] for number in sorted(done)]
-            if not self._work_at_one(rows):
+            open_ones = [row for row in rows if not self._is_done(row, len(parts))]
+            progress(1 - len(open_ones) / max(len(parts), 1), f"{len(rows) - len(open_ones)} of {len(parts)} shards")
+            if not open_ones:
+                found = [self.files.found(row) for row in rows]
+                damaged = [row for row, one in zip(rows, found, strict=True) if one is None]
+                if not damaged:
+                    return [one for one in found if one is not None]
+                log.warning("run %d: %d files are not what their shards' rows say", self.claim.run_id, len(damaged))
+                self._again(digest, parts, damaged)
+            elif not self._work_at_one(open_ones):
                 pause(LOOK_S)
 
-    def _gather(self, digest: str, parts: Sequence[Part], rows: Sequence[Record], done: dict[int, Arrays]) -> None:
-        """Takes in what has been done since the last look."""
-        damaged = []
-        for row in rows:
-            number = shards.number_of(row)[0]
-            if number in done or row.state not in TERMINAL:
-                continue
-            if not _done(row):
-                raise JobError(
-                    f"shard {number + 1} of {len(parts)} (run {row.run_id}) is {row.state}: {row.reason or 'no reason'}"
-                )
-            found = self.files.found(row)
-            if found is None:
-                damaged.append(row)
-            else:
-                done[number] = found
-        for row in damaged:
-            log.warning("run %d: its file is not what its row says; that shard is done again", row.run_id)
-        self._again(digest, parts, damaged)
+    @staticmethod
+    def _is_done(row: Record, count: int) -> bool:
+        """Whether the shard has succeeded. Raises JobError when it has come to anything else."""
+        if row.state in FAILED:
+            number = shards.number_of(row)[0] + 1
+            raise JobError(f"shard {number} of {count} (run {row.run_id}) is {row.state}: {row.reason or 'no reason'}")
+        return bool(row.state == "succeeded")
 
     def _again(self, digest: str, parts: Sequence[Part], rows: Sequence[Record]) -> None:
         times = [shards.number_of(row) for row in rows]
@@ -117,7 +111,3 @@ class Division:
                     self.runner.run(claim, self.spec, asked_at)
                     return True
         return False
-
-
-def _done(row: Record) -> bool:
-    return bool(row.state == "succeeded")
