@@ -1,5 +1,7 @@
 """Runs that last longer than the broker waits for an answer, its patience lowered from 30 minutes to seconds.
 
+The broker comes last: scheduler and worker are there before it.
+
 A job whose timeout foretells it is answered for when it begins: the broker has no reason to complain. One that takes
 the broker by surprise loses its channel; the run goes on, ends once, and the worker goes on with the next.
 """
@@ -31,8 +33,10 @@ def outlasted(kind: str) -> dict[str, Any]:
     try:
         told = {"CLOCKMILL_BROKER__URL": rabbit.url}
         with world(kind, workers=0, jobs=HERE / "long", environment=told) as made:
-            made.start()
-            made.start(words=("worker", "--concurrency", "2"))
+            rabbit.kill()
+            daemons = made.start() + made.start(words=("worker", "--concurrency", "2"), wait=False)
+            wait_until(lambda: all("is tried again" in one.log.read_text() for one in daemons), "word of it", ENDED_S)
+            rabbit.start()
             complaints = {}
             for job in ("foreseen", "unforeseen"):
                 before = rabbit.told().count(COMPLAINT)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,8 +18,6 @@ from world import wait_until
 #: Where Debian and RabbitMQ's own packages keep the programs that do not change the user.
 PLACES = ("/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin", "/usr/local/sbin")
 START_S = 90
-#: Somebody has noticed an alarm within this time, or nobody will.
-ALARM_S = 20
 
 
 def new_name() -> str:
@@ -109,11 +107,11 @@ class Rabbit:
     def cut_connections(self) -> None:
         self.control("close_all_connections", "chaos")
 
-    def block(self, long_enough: Callable[[], bool]) -> None:
-        """Its memory alarm is on, and publishers are blocked, until that was long enough."""
+    @contextmanager
+    def alarmed(self) -> Iterator[None]:
+        """Its memory alarm is on, and publishers are blocked."""
         self.control("set_vm_memory_high_watermark", "0.00001")
-        with suppress(TimeoutError):
-            wait_until(long_enough, "the alarm", ALARM_S)
+        yield
         self.control("set_vm_memory_high_watermark", "0.4")
 
     def close(self) -> None:

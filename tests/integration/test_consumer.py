@@ -332,6 +332,20 @@ def test_a_connection_that_is_killed_loses_nothing(mill, office):
 
 
 @on_sqlite
+def test_a_channel_that_the_broker_closes_in_the_middle_loses_nothing(mill, office):
+    put(mill, *(event("app.note.made", thing=n % 5, n=n) for n in range(100)))
+    (channel,) = (one for post, one in office.consumer._channels.items() if post.spec.name == "note")
+    # It closes a channel over which a message is answered for that it has never delivered.
+    channel.basic_ack(10**6)
+    eventually(lambda: office.consumer._channels and channel not in office.consumer._channels.values())
+    put(mill, event(n=1))
+    eventually(lambda: notes(mill) == [1])
+    eventually(lambda: sum(len(notes(mill, str(thing))) for thing in range(5)) == 100)
+    for thing in range(5):
+        assert notes(mill, str(thing)) == [n for n in range(100) if n % 5 == thing]
+
+
+@on_sqlite
 def test_a_queue_that_is_deleted_is_declared_again(mill, office):
     with opened(mill.config.table("broker")["url"], "test") as made:
         made.default_channel.queue_delete("clockmill.on.count")

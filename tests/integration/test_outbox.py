@@ -213,6 +213,29 @@ def test_a_connection_that_breaks_is_opened_anew(mill, relay, broker_url):
 
 
 @on_sqlite
+def test_a_channel_that_the_broker_closes_in_the_middle_loses_nothing(mill, relay, broker_url):
+    # It closes a channel over which something is sent to an exchange that is not there.
+    with opened(broker_url, "test") as made:
+        made.default_channel.exchange_delete(t.EVENTS)
+    emit(mill, n=1)
+    for _ in range(2):
+        with pytest.raises(BrokerUnavailable, match=r"no exchange 'clockmill\.events'"):
+            relay.turn()
+    with opened(broker_url, "test") as made:
+        declare(made, t.topology([("note", ["app.#"], False)]))
+    assert relay.turn() == 1
+    assert len(heard(broker_url)) == 1
+
+
+@on_sqlite
+def test_an_event_whose_type_has_255_bytes_is_sent(mill, relay, broker_url):
+    emit(mill, "app." + "x" * 251, n=1)
+    assert relay.turn() == 1
+    (message,) = heard(broker_url)
+    assert len(message.delivery_info["routing_key"]) == 255
+
+
+@on_sqlite
 def test_an_answer_belongs_to_its_letter(mill, broker_url):
     publisher = Publisher(broker_url, "test")
     letters = [Letter(b"{}", t.EVENTS, key) for key in ("app.x", "nobody.x", "app.y")]
