@@ -221,7 +221,7 @@ class Context:
         if not 1 <= count <= MOST:
             raise JobError(f"job {self.job}: {count} shards; allowed: 1 to {MOST}")
         self._files = Files(self._mill, self.run_id)
-        division = Division(self._mill, self._spec, self._claim, self._files, partial(perform, self._mill))
+        division = Division(self._mill, self._spec, self._claim, self._files, partial(perform, self._mill, alone=False))
         return division.work(facts or {}, arrays, equal_ranges(np.asarray(costs, np.int64), count), self.progress)
 
     # -- publishing

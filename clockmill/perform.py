@@ -3,12 +3,12 @@
 import errno
 import time
 import traceback
+from functools import partial
 
 from clockmill.bell import ring
 from clockmill.context import Context
 from clockmill.errors import ClockmillError
 from clockmill.executors import Order, Tell
-from clockmill.job_spec import JobSpec
 from clockmill.mill import Mill
 from clockmill.sizes import format_size
 from clockmill.slots import micros
@@ -22,10 +22,16 @@ FAILED = 1
 FENCED = 3
 
 
-def perform(mill: Mill, order: Order, tell: Tell) -> int:
-    """Runs the job's function and commits what it published together with `succeeded`; the exit code."""
+def perform(mill: Mill, order: Order, tell: Tell, alone: bool = True) -> int:
+    """Runs the job's function and commits what it published together with `succeeded`; the exit code.
+
+    `alone`: the process was made for this order, and ends with it.
+    """
     try:
-        _perform(mill, order, tell)
+        if order.claim["shard_of"] is not None:
+            _perform_shard(mill, order, tell, alone)
+        else:
+            _perform(mill, order, tell)
     except Fenced as e:
         print(f"fenced: {e}", flush=True)
         return FENCED
@@ -63,9 +69,6 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
     began = time.perf_counter()
     spec = mill.registry.get(order.job)
     claim = Claim(**order.claim)
-    if claim.shard_of is not None:
-        tell({"report": _shard_report(mill, spec, claim, tell)})
-        return
     context = Context(mill, spec, claim, mill.now(), tell)
     assert spec.function is not None, "commands are the keeper's to run"
     spec.function(context)
@@ -89,14 +92,20 @@ def _perform(mill: Mill, order: Order, tell: Tell) -> None:
     mill.ledger.annotate(claim, context.report(time.perf_counter() - began))
 
 
-def _shard_report(mill: Mill, spec: JobSpec, claim: Claim, tell: Tell) -> dict[str, object]:
-    """Works at a shard; what its row will say of it."""
+def _perform_shard(mill: Mill, order: Order, tell: Tell, alone: bool) -> None:
+    """Works at a shard; its row tells the digest of what came of it."""
     from clockmill.shard_files import Files, work_at
+    from clockmill.sharding import go_on
 
-    assert claim.shard_of is not None
     began = time.perf_counter()
+    spec, claim = mill.registry.get(order.job), Claim(**order.claim)
+    assert claim.shard_of is not None
     digest = work_at(Files(mill, claim.shard_of), mill, spec, claim, tell)
-    return {"digest": digest, "seconds": {"compute": round(time.perf_counter() - began, 6)}}
+    report = {"digest": digest, "seconds": {"compute": round(time.perf_counter() - began, 6)}}
+    ending = Ending("succeeded", exit_code=0, report=report)
+    mill.ledger.finish(claim, ending, micros(mill.now()), patience_s=LEASE_S)
+    if alone:
+        go_on(mill, spec, claim, partial(perform, mill, alone=False))
 
 
 def _mirror(mill: Mill, context: Context) -> None:

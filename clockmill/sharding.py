@@ -1,11 +1,15 @@
 """A run that divides its work: its shards are recorded as runs of their own, and it works at them until all are done.
 
 Any worker may claim a shard. The run's own process claims them too, by the same claim as everybody, so that a run
-which nobody helps comes to its end, and the hand that it holds is never idle while others wait for one.
+which nobody helps comes to its end, and the hand that it holds is never idle while others wait for one. A process that
+was started for a shard goes on with others for a while: loading kernels takes longer than a small shard.
 """
 
 import json
 import logging
+import os
+import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +31,8 @@ from db.tables import Record
 
 #: How often a run whose shards are all being worked at elsewhere looks for what came of them.
 LOOK_S = 0.1
+#: A process that has done its shard takes others for so long, or half of the job's timeout.
+GO_ON_S = 30.0
 #: States of a shard that came to nothing.
 FAILED = tuple(state for state in TERMINAL if state != "succeeded")
 #: More would burden the ledger and spare nothing.
@@ -70,7 +76,7 @@ class Division:
                     return [one for one in found if one is not None]
                 log.warning("run %d: %d files are not what their shards' rows say", self.claim.run_id, len(damaged))
                 self._again(digest, parts, damaged)
-            elif not self._work_at_one(open_ones):
+            elif not work_at_one(self.runner, self.spec, open_ones):
                 pause(LOOK_S)
 
     @staticmethod
@@ -99,15 +105,28 @@ class Division:
         ring(self.mill.config.var)
 
     def _rows(self, digest: str) -> list[Record]:
-        ledger = self.mill.ledger
-        return shards.of_run(ledger.engine, ledger.clock, self.claim.run_id, digest, micros(self.mill.now()))
+        return rows_of(self.mill, self.claim.run_id, digest)
 
-    def _work_at_one(self, rows: Sequence[Record]) -> bool:
-        """Claims the first shard that is free, and works at it; False where there is none."""
-        for row in rows:
-            if row.free:
-                claim, asked_at = self.runner.claim(row.run_id, self.spec)
-                if isinstance(claim, Claim):
-                    self.runner.run(claim, self.spec, asked_at)
-                    return True
-        return False
+
+def rows_of(mill: Mill, run_id: int, digest: str) -> list[Record]:
+    return shards.of_run(mill.engine, mill.ledger.clock, run_id, digest, micros(mill.now()))
+
+
+def work_at_one(runner: Runner, spec: JobSpec, rows: Sequence[Record]) -> bool:
+    """Claims the first shard that is free, and works at it in this process; False where there is none."""
+    for row in rows:
+        if row.free:
+            claim, asked_at = runner.claim(row.run_id, spec)
+            if isinstance(claim, Claim):
+                runner.run(claim, spec, asked_at)
+                return True
+    return False
+
+
+def go_on(mill: Mill, spec: JobSpec, done: Claim, body: Body) -> None:
+    """Works at other shards of the same run. Its own is committed: a process that is to end one of them may go."""
+    assert done.shard_of is not None
+    until = time.monotonic() + min(GO_ON_S, spec.timeout.total_seconds() / 2)
+    runner = Runner(mill, Executors(body, warm=Here(body, end=lambda: os.kill(os.getpid(), signal.SIGKILL))))
+    while time.monotonic() < until and work_at_one(runner, spec, rows_of(mill, done.shard_of, done.params["data"])):
+        pass
