@@ -19,13 +19,15 @@ def jobs(engine: Engine) -> list[str]:
 def prune_runs(engine: Engine, job: str, before_us: int, keep: int) -> tuple[int, list[str]]:
     """Deletes some ended runs of a job, with their attempts: those that ended before, and all but the newest `keep`.
 
-    How many, and the names of their logs; 0 when none is left. Shards go with the run that they belong to. The run of
+    How many, and the names of their logs; 0 when none is left. Shards go before the run that they belong to. The run of
     the latest slot always stays: without it that slot would look as if nobody had accounted for it.
     """
 
     def work(connection: Connection) -> tuple[int, list[str]]:
         old = _old(connection, job, before_us, keep)
-        ids = [*old, *connection.execute(select(runs.c.run_id).where(runs.c.shard_of.in_(old))).scalars()]
+        # Shards first, some at a time: a run has them as long as it is there.
+        shards = select(runs.c.run_id).where(runs.c.shard_of.in_(old)).limit(BATCH)
+        ids = list(connection.execute(shards).scalars()) or old
         logs = connection.execute(select(attempts.c.log).where(attempts.c.run_id.in_(ids))).scalars().all()
         connection.execute(run_events.delete().where(run_events.c.run_id.in_(ids)))
         connection.execute(attempts.delete().where(attempts.c.run_id.in_(ids)))

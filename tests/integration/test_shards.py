@@ -260,8 +260,8 @@ def test_shards_are_thrown_away_with_their_run(mill):
     assert carry_out(mill, old) == ""
     young = claimed(mill)
     assert carry_out(mill, young) == ""
-    gone, logs = retention.prune_runs(mill.engine, "doubled", 0, keep=1)
-    assert (gone, len(logs)) == (5, 5)
+    gone = [retention.prune_runs(mill.engine, "doubled", 0, keep=1) for _ in range(3)]
+    assert [(count, len(logs)) for count, logs in gone] == [(4, 4), (1, 1), (0, 0)]
     assert {row.shard_of for row in rows_of(mill, runs.c.job == "doubled")} == {None, young.run_id}
 
 
