@@ -34,7 +34,13 @@ def celery_app(mill: Mill, url: str, queues: Sequence[Queue], version: tuple[int
     """An application with these queues, whose tasks are still to be added."""
     from celery import Celery
 
-    made = Celery("clockmill", broker=";".join(nodes(url)), backend=backend_of(mill), set_as_current=False)
+    made = Celery(
+        "clockmill",
+        broker=";".join(nodes(url)),
+        backend=backend_of(mill),
+        amqp="clockmill.exchange.celery_consumer:Amqp",
+        set_as_current=False,
+    )
     made.conf.update(
         # JSON alone, in and out: what comes from a broker is never code.
         accept_content=["json"],

@@ -1,4 +1,5 @@
-"""Celery's consumer without its delay queues, awake as soon as a run has ended, that sets strangers' messages aside.
+"""Celery's consumer without its delay queues, awake as soon as a run has ended, that sets strangers' messages aside
+and does with the queues that are there: those of priority are on one node of a cluster, which may have left.
 
 Only a worker imports this.
 """
@@ -9,11 +10,16 @@ import os
 from typing import Any
 
 from celery import bootsteps
+from celery.app.amqp import AMQP
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.consumer import Tasks
 
 from clockmill.exchange.celery_app import DELAYED
 
 log = logging.getLogger("clockmill.worker")
+
+#: A queue that is away is looked for so often.
+LOOK_S = 2.0
 
 LOOP = "celery.worker.consumer.consumer:Evloop"
 
@@ -41,8 +47,55 @@ def _drain() -> None:
             pass
 
 
+def is_there(connection: Any, queue: str) -> bool:
+    """Whether the broker has the queue, and the node that keeps it is up."""
+    channel = connection.channel()
+    try:
+        channel.queue_declare(queue, passive=True)
+    except connection.channel_errors:
+        # The broker has closed the channel with that answer.
+        return False
+    channel.close()
+    return True
+
+
+class Amqp(AMQP):  # type: ignore[misc]
+    """Consumes the queues that are there: Celery would do nothing until the last of them is."""
+
+    def TaskConsumer(self, channel: Any, queues: Any = None, **more: Any) -> Any:
+        asked = queues or list(self.queues.consume_from.values())
+        away = [queue for queue in asked if not is_there(channel, queue.name)]
+        for queue in away:
+            log.warning("%s is away; the others are worked for", queue.name)
+        return super().TaskConsumer(channel, [queue for queue in asked if queue not in away], **more)
+
+
+class Return(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Consumes a queue that was away when it is back."""
+
+    requires = (Tasks,)
+
+    def __init__(self, c: Any, **more: Any) -> None:
+        self.timer: Any = None
+        super().__init__(c, **more)
+
+    def start(self, c: Any) -> None:
+        self.timer = c.timer.call_repeatedly(LOOK_S, self.look, (c,))
+
+    def stop(self, c: Any) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+    def look(self, c: Any) -> None:
+        # Of a connection that is gone the loop hears as well.
+        with contextlib.suppress(*c.connection.connection_errors, *c.connection.channel_errors):
+            for name in list(c.app.amqp.queues.consume_from):
+                if not c.task_consumer.consuming_from(name) and is_there(c.connection, name):
+                    c.add_task_queue(name)
+
+
 #: The loop is the last step: it does not come back.
-STEPS = [*(step for step in CeleryConsumer.Blueprint.default_steps if step not in (DELAYED, LOOP)), Wake, LOOP]
+STEPS = [*(step for step in CeleryConsumer.Blueprint.default_steps if step not in (DELAYED, LOOP)), Wake, Return, LOOP]
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]

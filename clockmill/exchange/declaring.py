@@ -70,6 +70,8 @@ def _each(
 
 def _refused(what: str, error: Any) -> tuple[str, str, str]:
     code = getattr(error, "reply_code", None)
+    if code == 404 and "inaccessible" in str(error):
+        return "missing", what, "the node of the cluster that keeps it is down; it is there again when that is"
     if code == 404:
         return "missing", what, "it is not there; run: clockmill broker declare"
     if code == 406:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from clockmill.exchange.broker import opened
 from clockmill.exchange.publisher import Letter, Publisher
 from clockmill.exchange.run_messages import letter_of
 from clockmill.mill import Mill
@@ -26,6 +27,11 @@ def work(ctx: Context) -> None:
     while ctx.params["until"] and not Path(ctx.params["until"]).exists():
         time.sleep(0.05)
     ctx.emit("app.work.done", {"run": ctx.run_id}, key=1)
+
+
+@job(executor="celery", priority=5)
+def urgent(ctx: Context) -> None:
+    pass
 
 
 @job(executor="celery", needs=["gpu"], timeout="31m", pool="heavy")
@@ -173,6 +179,20 @@ def test_progress_is_shown_to_whoever_asks_celery(shop, broker_url, redis_url, m
     assert result.info == {"run_id": run, "job": "work", "progress": 0.25, "note": "begun"}
     go.touch()
     shop.wait_until(lambda: result.state == "SUCCESS")
+    one.send(signal.SIGTERM)
+    one.end()
+
+
+def test_a_queue_that_is_away_holds_up_no_other_and_is_consumed_when_it_is_back(shop, broker_url):
+    one = worker(shop)
+    with opened(broker_url, "tests") as made:
+        made.default_channel.queue_delete("clockmill.pool.default.priority")
+    shop.wait_until(lambda: "clockmill.pool.default.priority is away" in one.err.read_text())
+    urgent, work = send(shop, "urgent"), send(shop, "work")
+    shop.wait_until(lambda: state(shop, work) == "succeeded")
+    assert attempts(shop, urgent) == []
+    shop("broker", "declare")
+    shop.wait_until(lambda: state(shop, urgent) == "succeeded")
     one.send(signal.SIGTERM)
     one.end()
 

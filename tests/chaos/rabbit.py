@@ -57,7 +57,11 @@ class Rabbit:
         }
         (self.folder / "plugins").write_text("[].\n")
         self.process: subprocess.Popen[bytes] | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def url(self) -> str:
@@ -68,7 +72,10 @@ class Rabbit:
             self.process = subprocess.Popen(
                 [f"{self.bin}/rabbitmq-server"], env=self.environment, stdout=out, stderr=out, start_new_session=True
             )
-        wait_until(self._answers, f"RabbitMQ on port {self.port}", START_S)
+        process = self.process
+        wait_until(lambda: process.poll() is not None or self._answers(), f"RabbitMQ on port {self.port}", START_S)
+        if process.poll() is not None:
+            raise TimeoutError(f"RabbitMQ did not start: {(self.folder / 'out').read_text()[-2000:]}")
 
     def _answers(self) -> bool:
         from kombu import Connection

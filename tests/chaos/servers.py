@@ -1,6 +1,7 @@
 """Servers of a scenario's own, that it may kill, freeze and empty: PostgreSQL and Redis."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,11 +13,16 @@ from pathlib import Path
 
 from world import processes_below, wait_until
 
+#: Below those that the system gives to whoever connects: nobody takes the port of a server that is away for a moment.
+PORTS = range(20_000, 32_768)
+
 
 def free_port() -> int:
-    with closing(socket.socket()) as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    while True:
+        port = random.choice(PORTS)
+        with closing(socket.socket()) as held, suppress(OSError):
+            held.bind(("127.0.0.1", port))
+            return port
 
 
 class Postgres:
