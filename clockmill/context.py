@@ -21,10 +21,10 @@ from clockmill.report import PHASES
 from clockmill.slots import instant, iso, micros
 from db import outbox, tallies
 from db.bases import Basis, find_basis, last_full, renewed_keys, state_of
-from db.columns import Columns, as_column, length
+from db.columns import Columns, as_column, joined, length
 from db.errors import StoreError
 from db.output_spec import OutputSpec, resolve
-from db.outputs import Build, Published, find, read_rows
+from db.outputs import KEYS_AT_ONCE, ROOM, Build, Published, find, read_rows, versions
 from db.run import Claim, idempotency_key
 from db.sources import SourceSpec, expand
 from db.sources import read as read_source
@@ -71,6 +71,7 @@ class Context:
         self.idempotency_key = idempotency_key(claim)
         self._bases: dict[str, tuple[Basis, Mapping[str, Any]]] = {}
         self._why: dict[str, str] = {}
+        self._seen: dict[str, int] | None = None
         self.rows_in = 0
         self.rows_out = 0
         self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
@@ -85,6 +86,7 @@ class Context:
         A row without a key is dropped and counted in the log. Raises SourceError for a mapping that does not fit.
         """
         spec = self._spec_of(source)
+        self._see_versions()
         with self.phase("read"):
             engine = self._mill.source_engine(spec.url, f"sources.{source}")
             folder = self._mill.config.var / "snapshots"
@@ -118,6 +120,7 @@ class Context:
 
         `parts`: of these sources only some rows, told by the marks that `watermark` gives.
         """
+        self._see_versions()
         with self.phase("read"):
             engine = self._mill.source_engine(url, name)
             known = {**self._mill.sources, **{s: narrowed(self._spec_of(s), part) for s, part in (parts or {}).items()}}
@@ -144,7 +147,19 @@ class Context:
             spec, row = find(self._mill.engine, output)
         except StoreError:
             return {name: as_column([], kind) for name, kind in declared.columns.items()}
-        return read_rows(self._mill.engine, spec, row.version, keys=only)
+        if only is None:
+            return read_rows(self._mill.engine, spec, row.version)
+        parts = [only[at : at + KEYS_AT_ONCE] for at in range(0, max(len(only), 1), KEYS_AT_ONCE)]
+        return joined([read_rows(self._mill.engine, spec, row.version, keys=some) for some in parts])
+
+    def is_published(self, output: str) -> bool:
+        """Whether there is a version of a declared output."""
+        self._output(output)
+        return bool(versions(self._mill.engine).get(output))
+
+    def params_of(self, job: str) -> Mapping[str, Any]:
+        """The parameters of a job, as the configuration sets them. Raises ConfigError for one that is not there."""
+        return self._mill.registry.get(job).params
 
     def basis(self, output: str, recipe: Mapping[str, Any], rebuild: str = "") -> Basis:
         """What the current version was made from, as the run that published it left it by `publish(..., basis=...)`.
@@ -290,10 +305,27 @@ class Context:
                 if only is None:
                     raise JobError(f"output {declared.name} was published before in this run; publish it once")
                 return build
-        build = Build(self._mill.engine, resolve(declared, columns), self.run_id, self.fence)
+        build = self._begun(declared, columns, only)
         build.begin()
         self._builds.append(build)
         return build
+
+    def _begun(self, declared: OutputSpec, columns: Columns, only: Sequence[Any] | None) -> Build:
+        room = ROOM if declared.name in self._shared() else 0
+        seen = (self._seen or {}).get(declared.name)
+        return Build(self._mill.engine, resolve(declared, columns), self.run_id, self.fence, room, seen)
+
+    def _shared(self) -> set[str]:
+        """Those of the declared outputs that handlers of events publish to as well."""
+        if not self._declared or not self._mill.config.table("broker")["url"]:
+            return set()
+        handlers = self._mill.registry.handlers.values()
+        return {output.name for handler in handlers for output in handler.outputs} & set(self._declared)
+
+    def _see_versions(self) -> None:
+        """Before the first row of a source is read: what events publish from now on is newer than these rows."""
+        if self._seen is None:
+            self._seen = versions(self._mill.engine) if self._shared() else {}
 
     # -- counting
 

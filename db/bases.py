@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, select
 
 from db import engine as transactions
-from db import output_state, outputs
+from db import output_state, outputs, replaced
 from db.columns import as_column
 from db.errors import OutputError
 from db.output_spec import OutputSpec
@@ -63,7 +63,8 @@ def find_basis(engine: Engine, name: str, recipe: Mapping[str, Any]) -> Basis:
     for setting, value in json.loads(json.dumps(dict(recipe))).items():
         if made.get(setting) != value:
             return Basis(missing=f"{setting} was {made.get(setting)!r}, is {value!r}", version=row.version)
-    renewed = [*arrays.pop(RENEWED).tolist(), *renewed_keys(engine, spec, version, row.version)]
+    since_then = renewed_keys(engine, spec, version, row.version)
+    renewed = [*arrays.pop(RENEWED).tolist(), *replaced.overtaken(engine, name, version), *since_then]
     return Basis(arrays, renewed, version=row.version)
 
 

@@ -15,6 +15,13 @@ def length(columns: Columns) -> int:
     return len(next(iter(columns.values()))) if columns else 0
 
 
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The rows of several, one after another; each has the same columns."""
+    import numpy as np
+
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def take(columns: Columns, chosen: "NDArray[Any]") -> Columns:
     return {name: values[chosen] for name, values in columns.items()}
 

@@ -86,6 +86,14 @@ def merged(old: Lists, new: Lists, only: Sequence[Any]) -> Lists:
     return Lists(keys[order], values[order])
 
 
+def unsettled(lists: Lists, keys: Sequence[Any]) -> Lists:
+    """The same, these lists with a digest that stands for none: they differ from whatever comes."""
+    if not keys:
+        return lists
+    some = np.array(sorted(set(keys)), dtype=lists.keys.dtype)
+    return merged(lists, Lists(some, np.zeros(len(some), U)), keys)
+
+
 def places(keys: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.int64]:
     """Where each wanted key stands among `keys`, which ascend; -1 for one that is not there."""
     if not len(keys) or not len(wanted):

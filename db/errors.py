@@ -43,6 +43,10 @@ class Fenced(StoreError):
     """Another attempt has taken over; nothing of this one is committed."""
 
 
+class Overtaken(StoreError):
+    """The output has a newer version than what is to be published was compared with; nothing was committed."""
+
+
 class RedisUnavailable(StoreError):
     """Redis does not answer. Publication is owed, the run is not lost."""
 

@@ -2,6 +2,7 @@
 
     digests.keys, digests.values    a digest of every list (db.digests), so that unchanged ones are not read back
     basis.NAME                      what the publishing job wants to find again (clockmill.context)
+    replaced.NAME, overtaken.NAME   what events did meanwhile (db.replaced)
 
 A version that is abandoned leaves arrays that nothing refers to; `sweep` throws them away, with those of old versions.
 """
@@ -48,7 +49,9 @@ DROP_PART = output_state.delete().where(
 )
 #: What no version from the kept ones on needs.
 STALE = select(output_state.c.version, output_state.c.name, output_state.c.part).where(
-    output_state.c.output == bindparam("of"), output_state.c.version.not_in(bindparam("kept", expanding=True))
+    output_state.c.output == bindparam("of"),
+    output_state.c.version.not_in(bindparam("kept", expanding=True)),
+    (output_state.c.version <= bindparam("upto")) | ~output_state.c.name.startswith(bindparam("prefix")),
 )
 
 
@@ -57,12 +60,7 @@ def save(engine: Engine, output: str, version: int, arrays: Arrays, hold: Callab
 
     Arrays are of a fixed-width dtype, or of str objects.
     """
-    parts = [
-        {"output": output, "version": version, "name": name, "part": number, "kind": kind, "content": content}
-        for name, values in arrays.items()
-        for number, (kind, content) in enumerate(_parts(values))
-    ]
-    for some in _some(parts):
+    for some in _some(_rows(output, version, arrays)):
         gone = [{"of": output, "at": version, "called": part["name"], "number": part["part"]} for part in some]
 
         def work(connection: Connection, some: Any = some, gone: Any = gone) -> None:
@@ -73,13 +71,18 @@ def save(engine: Engine, output: str, version: int, arrays: Arrays, hold: Callab
         transactions.in_write(engine, work)
 
 
+def put(connection: Connection, output: str, version: int, arrays: Arrays) -> None:
+    """Writes a few small arrays in the caller's transaction."""
+    connection.execute(insert(output_state), _rows(output, version, arrays))
+
+
 def load(engine: Engine, output: str, version: int, prefix: str) -> "dict[str, NDArray[Any]]":
     """The arrays of a version whose names begin so, by the rest of their names."""
     found: dict[str, list[tuple[str, bytes]]] = {}
     with transactions.read(engine) as connection:
         for name, kind, content in connection.execute(PARTS, {"of": output, "at": version, "prefix": prefix}):
             found.setdefault(name.removeprefix(prefix), []).append((kind, content))
-    return {name: _whole(parts[0][0], [content for _, content in parts]) for name, parts in found.items()}
+    return {name: whole(parts) for name, parts in found.items()}
 
 
 def newest(engine: Engine, output: str, upto: int, prefix: str) -> int | None:
@@ -89,10 +92,11 @@ def newest(engine: Engine, output: str, upto: int, prefix: str) -> int | None:
         return found
 
 
-def sweep(engine: Engine, output: str, kept: list[int]) -> None:
-    """Throws away the arrays of all versions but these, a few parts a transaction."""
+def sweep(engine: Engine, output: str, kept: list[int], prefix: str, upto: int) -> None:
+    """Throws away the arrays of all versions but these, a few parts a transaction; those that begin with `prefix` stay
+    beside every version after `upto`."""
     with transactions.read(engine) as connection:
-        stale = connection.execute(STALE, {"of": output, "kept": kept}).all()
+        stale = connection.execute(STALE, {"of": output, "kept": kept, "prefix": prefix, "upto": upto}).all()
     for some in _some(stale):
         gone = [{"of": output, "at": row.version, "called": row.name, "number": row.part} for row in some]
 
@@ -111,6 +115,14 @@ def _some(parts: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (parts[at : at + PARTS_AT_ONCE] for at in range(0, len(parts), PARTS_AT_ONCE))
 
 
+def _rows(output: str, version: int, arrays: Arrays) -> list[dict[str, Any]]:
+    return [
+        {"output": output, "version": version, "name": name, "part": number, "kind": kind, "content": content}
+        for name, values in arrays.items()
+        for number, (kind, content) in enumerate(_parts(values))
+    ]
+
+
 def _parts(values: "NDArray[Any]") -> Iterator[tuple[str, bytes]]:
     if values.dtype == object:
         kind, content = TEXT, json.dumps(values.tolist(), ensure_ascii=False).encode()
@@ -120,10 +132,11 @@ def _parts(values: "NDArray[Any]") -> Iterator[tuple[str, bytes]]:
         yield kind, content[at : at + PART_BYTES]
 
 
-def _whole(kind: str, contents: list[bytes]) -> "NDArray[Any]":
+def whole(parts: Sequence[tuple[str, bytes]]) -> "NDArray[Any]":
+    """An array of its parts, each with how its bytes are read."""
     import numpy as np
 
-    content = b"".join(contents)
+    kind, content = parts[0][0], b"".join(content for _, content in parts)
     if kind != TEXT:
         return np.frombuffer(content, dtype=kind)
     texts = json.loads(content)

@@ -7,17 +7,18 @@ Only rows that changed are written, so an unchanged list costs nothing and histo
     allocate version, set `building`  ->  batches: close old rows, insert new ones  ->  pointer, as the run ends
 
 A version that was abandoned half-way is undone before the next one begins, and its writer, should it still live, finds
-`building` changed and is fenced off.
+`building` changed and is fenced off. Events replace single lists while a version is being built (db.refresh): the
+build leaves numbers free for that, and lists that an event has replaced since its source was read as they are.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, Engine, Select, and_, func, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Select, and_, insert, select, update
 
 from db import engine as transactions
-from db import output_state
+from db import output_state, replaced
 from db import statements as sql
 from db.bulk import Bulk, plain
 from db.columns import Columns, as_column, changed_rows, length, sort_rows, take, to_columns
@@ -45,6 +46,8 @@ DIGESTED_ROWS = 2_000
 SELECTIVE = 0.25
 #: The names of what is kept beside a version begin with one of these (db.output_state).
 DIGESTS, BASIS = "digests.", "basis."
+#: So many versions of events find room before a build's, where handlers of events publish to the output.
+ROOM = 10_000
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ def known(engine: Engine) -> dict[str, Record]:
     """Every output that was ever published, by name."""
     with transactions.read(engine) as connection:
         return {row.name: row for row in connection.execute(select(outputs).order_by(outputs.c.name))}
+
+
+def versions(engine: Engine) -> dict[str, int]:
+    """The current version of each."""
+    return {name: row.version for name, row in known(engine).items()}
 
 
 def find(engine: Engine, name: str) -> tuple[OutputSpec, Record]:
@@ -90,6 +98,10 @@ class Build:
     spec: OutputSpec
     run_id: int | None
     fence: int | None
+    #: How many versions events may make while this one is built.
+    room: int = 0
+    #: The version that was current when the source was read; None: when the build begins.
+    seen: int | None = None
     version: int = 0
     base: int = 0
     build: str = "full"
@@ -105,6 +117,9 @@ class Build:
     #: The digests of this version's lists as far as they are written, and what else is kept beside the version.
     lists: "Lists | None" = None
     state: dict[str, "NDArray[Any]"] = field(default_factory=dict)
+    #: The lists that events replaced since `seen`, up to the version `heard`: theirs are newer.
+    overtaken: set[Any] = field(default_factory=set)
+    heard: int = 0
 
     def __post_init__(self) -> None:
         self.pace = Pace(self.engine)
@@ -117,15 +132,27 @@ class Build:
 
         def work(connection: Connection) -> bool:
             row = self._lock(connection)
-            self.base, self.version = row.version, row.allocated + 1
+            self.base, self.version = row.version, row.allocated + 1 + self.room
             values = {"allocated": self.version, "building": self.version}
             connection.execute(update(outputs).where(outputs.c.name == self.spec.name).values(**values))
             return row.building is not None
 
-        if transactions.in_write(self.engine, work):
+        abandoned, self.heard = transactions.in_write(self.engine, work), self.base
+        if self.seen is not None and self.seen < self.base:
+            with transactions.read(self.engine) as connection:
+                self.overtaken = replaced.since(connection, self.spec.name, self.seen, self.base).keys
+        if abandoned:
             self._undo_abandoned()
-        basis = output_state.newest(self.engine, self.spec.name, self.base, BASIS)
-        output_state.sweep(self.engine, self.spec.name, [self.base, basis or self.base])
+        self._sweep_state()
+
+    def _sweep_state(self) -> None:
+        """Throws away what neither this version, nor the next one, nor Redis asks for."""
+        name = self.spec.name
+        newest = [output_state.newest(self.engine, name, self.base, prefix) for prefix in (BASIS, DIGESTS)]
+        kept = [self.base, *(version for version in newest if version)]
+        asked = (find(self.engine, name)[1].mirrored or self.base, self.base if self.seen is None else self.seen)
+        known = min(*kept, *asked)
+        output_state.sweep(self.engine, name, kept, replaced.REPLACED, known)
 
     def _ensure_table(self) -> None:
         def work(connection: Connection) -> None:
@@ -171,8 +198,20 @@ class Build:
         return connection.execute(select(outputs).where(where).with_for_update()).one()
 
     def _hold(self, connection: Connection) -> None:
-        if self._lock(connection).building != self.version:
+        row = self._lock(connection)
+        if row.building != self.version:
             raise Fenced(f"output {self.spec.name}: version {self.version} gave way to a newer writer; nothing is lost")
+        self._hear(connection, row.version)
+
+    def _hear(self, connection: Connection, upto: int) -> None:
+        """What events have replaced meanwhile is left as it is; of what was written here they have undone some."""
+        if upto == self.heard:
+            return
+        found = replaced.since(connection, self.spec.name, self.heard, upto)
+        self.overtaken |= found.keys
+        self.inserted -= found.deleted
+        self.closed -= found.reopened
+        self.heard = upto
 
     def _undo_abandoned(self) -> None:
         """Deletes rows that no version shows and reopens those that an abandoned version closed."""
@@ -248,10 +287,16 @@ class Build:
 
     def _digests(self) -> "Lists | None":
         """The digests of the lists of the version before this one; None where none are kept."""
-        from db.digests import Lists
+        from db.digests import Lists, unsettled
 
-        kept = output_state.load(self.engine, self.spec.name, self.base, DIGESTS)
-        return Lists(kept["keys"], kept["values"]) if kept else None
+        name = self.spec.name
+        version = output_state.newest(self.engine, name, self.base, DIGESTS)
+        others = None if version is None else replaced.between(self.engine, name, version, self.base)
+        if version is None or others is None:
+            return None
+        kept = output_state.load(self.engine, name, version, DIGESTS)
+        renewed = [*others, *replaced.overtaken(self.engine, name, version)]
+        return unsettled(Lists(kept["keys"], kept["values"]), renewed)
 
     def _ranges(self, columns: Columns) -> Iterator[tuple[Columns, Columns]]:
         """(current, new) by ranges of keys that together cover everything; a key is never torn."""
@@ -302,28 +347,38 @@ class Build:
         put: Callable[[Connection, Columns], None],
         landed: Callable[[Connection, Columns], bool] = lambda connection, batch: False,
     ) -> int:
-        done, n = 0, length(rows)
+        done, written, n = 0, 0, length(rows)
         while done < n:
             batch = {name: values[done : done + self.pace.rows] for name, values in rows.items()}
             with self.pace.transaction():
-                transactions.in_write(self.engine, self._batch(batch, put, landed))
+                written += transactions.in_write(self.engine, self._batch(batch, put, landed))
             reach("effect-batch")
             done += length(batch)
-        return done
+        return written
 
     def _batch(
         self, batch: Columns, put: Callable[[Connection, Columns], None], landed: Callable[[Connection, Columns], bool]
-    ) -> Callable[[Connection], None]:
-        """The batch as a transaction that can be tried again, even if it was committed."""
+    ) -> Callable[[Connection], int]:
+        """The batch as a transaction that can be tried again, even if it was committed; how many rows it writes."""
         sent: list[bool] = []
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> int:
             self._hold(connection)
-            if not (sent and landed(connection, batch)):
+            own = self._not_overtaken(batch)
+            if length(own) and not (sent and landed(connection, own)):
                 sent.append(True)
-                put(connection, batch)
+                put(connection, own)
+            return length(own)
 
         return work
+
+    def _not_overtaken(self, batch: Columns) -> Columns:
+        import numpy as np
+
+        if not self.overtaken:
+            return batch
+        keys = batch[self.spec.key]
+        return take(batch, ~np.isin(keys, np.array(list(self.overtaken), dtype=keys.dtype)))
 
     def _landed(self, connection: Connection, batch: Columns) -> bool:
         """True when the last row of a batch of new ones is there; rows that are only closed can be closed twice."""
@@ -345,13 +400,19 @@ class Build:
     def publish(self, connection: Connection, built_at: str, config_digest: str) -> Published:
         """Moves the pointer, in the transaction that also ends the run."""
         self._hold(connection)
-        before = connection.execute(
-            select(publications.c.rows).where(
-                publications.c.output == self.spec.name, publications.c.version == self.base
-            )
-        ).scalar()
-        rows = (before or 0) + self.inserted - self.closed
-        values = {"version": self.version, "building": None}
+        replaced.note_overtaken(connection, self.spec.name, self.version, list(self.overtaken))
+        if self.overtaken:
+            self.rows = None
+        return self._point(connection, self.heard, built_at, config_digest, building=None)
+
+    def _point(
+        self, connection: Connection, before: int, built_at: str, config_digest: str, **values: Any
+    ) -> Published:
+        """Makes the version the current one, after that of the number `before`."""
+        of_before = (publications.c.output == self.spec.name, publications.c.version == before)
+        rows = connection.execute(select(publications.c.rows).where(*of_before)).scalar() or 0
+        rows += self.inserted - self.closed
+        values["version"] = self.version
         connection.execute(update(outputs).where(outputs.c.name == self.spec.name).values(**values))
         connection.execute(
             insert(publications),
@@ -467,14 +528,14 @@ def read_rows(
 
 def changed_keys(engine: Engine, spec: OutputSpec, after: int, upto: int) -> list[Any]:
     """The keys of which something changed after one version, up to and including another."""
+    single = replaced.between(engine, spec.name, after, upto)
+    if single is not None:
+        return single
     table = table_of(spec)
     key = table.c[spec.key]
     began = _of_kinds(spec, [key]).where(table.c.since > after, table.c.since <= upto)
     ended = select(key).where(table.c.until > after, table.c.until <= upto)
-    past = (publications.c.output == spec.name, publications.c.version > after, publications.c.version <= upto)
     with transactions.read(engine) as connection:
-        if connection.execute(select(func.sum(publications.c.changed)).where(*past)).scalar() == 0:
-            return []
         return [row[0] for row in connection.execute(began.union(ended))]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
-from db import outputs
+from db import outputs, replaced
 from db.columns import Columns, length, take
 from db.errors import Lost, Superseded
 from db.failpoint import reach
@@ -20,8 +20,8 @@ from db.tables import Record
 if TYPE_CHECKING:
     from db.entities import Block
 
-#: Entities read and written at once: bounds memory.
-ENTITIES_AT_ONCE = 20_000
+#: Entities read and written at once: bounds memory, and how long an event waits whose lists come in between.
+ENTITIES_AT_ONCE = 4_000
 #: More changed keys than this are not asked for one by one: the whole output is read.
 SELECTIVE = 50_000
 #: Redis may be flushed while it is written to; after so many times the output stays owed.
@@ -111,8 +111,8 @@ def _mirror(
             done = _write_at_hand(engine, mirror, spec, own, changed)
         else:
             clean = changed is None or len(changed) > SELECTIVE
-            keys = outputs.all_keys(engine, spec, version) if changed is None or clean else changed
-            done = _write(engine, mirror, spec, version, sorted(keys), clean)
+            keys = _keys(engine, spec, version, own) if changed is None or clean else changed
+            version, done = _write(engine, mirror, spec, version, sorted(keys), clean)
     published = outputs.publication(engine, spec.name, version)
     if published is not None:
         fields = ("run_id", "fence", "rows", "built_at", "config_digest")
@@ -124,9 +124,16 @@ def _mirror(
 
 def _changed(engine: Engine, spec: OutputSpec, held: int, version: int, build: outputs.Build | None) -> list[Any]:
     """The keys of the entities that are others in `version` than in the one that Redis holds."""
-    if build is not None and build.base == held:
-        return list(dict.fromkeys(build.touched))
+    if build is not None and build.base <= held:
+        return list(dict.fromkeys([*build.touched, *build.overtaken]))
     return outputs.changed_keys(engine, spec, held, version)
+
+
+def _keys(engine: Engine, spec: OutputSpec, version: int, build: outputs.Build | None) -> list[Any]:
+    """The keys of all entities, and perhaps of some that are gone."""
+    if build is None or build.lists is None:
+        return outputs.all_keys(engine, spec, version)
+    return list({*build.lists.keys.tolist(), *build.overtaken})
 
 
 def _write_at_hand(
@@ -147,22 +154,50 @@ def _write_at_hand(
     return done
 
 
-def _write(engine: Engine, mirror: Mirror, spec: OutputSpec, version: int, keys: Sequence[Any], clean: bool) -> int:
-    published = outputs.publication(engine, spec.name, version)
-    at = published.built_at if published else ""
-    done = 0
+def _write(
+    engine: Engine, mirror: Mirror, spec: OutputSpec, version: int, keys: Sequence[Any], clean: bool
+) -> tuple[int, int]:
+    """The version that is written in the end, and how many entities were.
+
+    What events replace meanwhile is not kept waiting until all keys are done.
+    """
+    done, known = 0, {str(key) for key in keys}
     for some, following in _parts(keys):
+        newer, urgent = _replaced_since(engine, spec, version)
+        if urgent:
+            version = newer
+            mirror.begin(spec.name, version)
+            known |= {str(key) for key in urgent}
+            done += _write_part(engine, mirror, spec, version, urgent, {"keys": urgent})
         # When everything is read, a range of keys comes faster than thousands of single ones.
         wanted = {"low": some[0], "high": following} if clean else {"keys": some}
-        rows = outputs.read_rows(engine, spec, version, **wanted)
-        present = set(rows[spec.key].tolist())
-        done += _write_entities(mirror, spec, version, at, rows)
-        gone = [key for key in some if key not in present]
-        if gone:
-            mirror.remove(spec.name, version, spec.prefix, gone)
+        done += _write_part(engine, mirror, spec, version, some, wanted)
     if clean:
-        stale = mirror.keys_of(spec.prefix) - {str(key) for key in keys}
+        stale = mirror.keys_of(spec.prefix) - known
         mirror.remove(spec.name, version, spec.prefix, sorted(stale))
+    return version, done
+
+
+def _replaced_since(engine: Engine, spec: OutputSpec, version: int) -> tuple[int, list[Any]]:
+    """The current version, and the lists that differ from the given one, if nothing but events replaced them."""
+    current = outputs.find(engine, spec.name)[1].version
+    if current == version:
+        return version, []
+    keys = replaced.between(engine, spec.name, version, current)
+    return current, sorted(keys) if keys and len(keys) <= SELECTIVE else []
+
+
+def _write_part(
+    engine: Engine, mirror: Mirror, spec: OutputSpec, version: int, keys: Sequence[Any], wanted: Mapping[str, Any]
+) -> int:
+    """Writes these entities, and removes those that have no rows."""
+    published = outputs.publication(engine, spec.name, version)
+    rows = outputs.read_rows(engine, spec, version, **wanted)
+    done = _write_entities(mirror, spec, version, published.built_at if published else "", rows)
+    present = set(rows[spec.key].tolist())
+    gone = [key for key in keys if key not in present]
+    if gone:
+        mirror.remove(spec.name, version, spec.prefix, gone)
     return done
 
 

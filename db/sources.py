@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANONICAL", "Shape", "SourceSpec", "check", "expand", "largest", "preview", "quoted", "read", "read_only",
-    "select", "single_select", "used",
+    "select", "single_rows", "single_select", "used",
 ]  # fmt: skip
 
 #: Rows fetched at a time: enough to hide the round trip, few enough to stay in the processor's cache.
@@ -156,6 +156,21 @@ def preview(engine: Engine, spec: SourceSpec, n: int = 10) -> list[dict[str, Any
         names = _shown(spec, _available(connection, spec))
         rows = _execute(connection, spec, f"{_projection(spec, names)} LIMIT {int(n)}")
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def single_rows(
+    connection: Connection, spec: SourceSpec, columns: Sequence[str], where: str, values: Sequence[Any]
+) -> list[tuple[Any, ...]]:
+    """These columns of the rows that a condition on canonical names holds for; `values` stand for its marks."""
+    _validate(spec)
+    if not _is_there(connection, spec):
+        return []
+    _require(spec, columns, _available(connection, spec), _origin_name(spec))
+    projection = _projection(spec, columns)
+    if connection.dialect.name != "sqlite":
+        # Where values are handed over, a percent sign of the mapping's own would stand for one.
+        projection = projection.replace("%", "%%")
+    return _execute(connection, spec, f"SELECT * FROM ({projection}) AS clockmill_rows WHERE {where}", values)
 
 
 def largest(engine: Engine, spec: SourceSpec) -> Any:
@@ -351,10 +366,10 @@ def _require_own(spec: SourceSpec, column: str, present: Sequence[str]) -> None:
         )
 
 
-def _execute(connection: Connection, spec: SourceSpec, sql: str) -> list[tuple[Any, ...]]:
+def _execute(connection: Connection, spec: SourceSpec, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     cursor = connection.connection.cursor()
     with _foreign(connection, spec), closing(cursor):
-        cursor.execute(sql)
+        cursor.execute(sql, tuple(values)) if values else cursor.execute(sql)
         return list(cursor.fetchall())
 
 

@@ -14,8 +14,11 @@ from clockmill.handler_spec import HandlerSpec
 from clockmill.mill import Mill
 from clockmill.slots import micros
 from db import inbox
-from db.errors import DatabaseUnavailable, RedisUnavailable, StoreError
+from db.errors import DatabaseUnavailable, Overtaken, RedisUnavailable, StoreError
 from db.publish import make_up
+
+#: So often a handler is called again because an output that it publishes to has moved on meanwhile.
+TRIES = 5
 
 log = logging.getLogger("clockmill.handlers")
 
@@ -132,11 +135,24 @@ class Group:
 
     def _commit(self, contexts: list[EventContext]) -> None:
         """Records and carries out; what another process was quicker with is left out, and called no more."""
+        tries = 0
         while contexts:
             now = self.mill.now()
-            events = {indexable(event.unique): event for context in contexts for event in context.events}
+            events = {
+                indexable(event.unique): event
+                for context in contexts
+                for event in context.events
+                if event.unique not in context.refused
+            }
             try:
-                self._transact(contexts, list(events), now)
+                if events:
+                    self._transact(contexts, list(events), now)
+            except Overtaken:
+                tries += 1
+                if tries == TRIES:
+                    raise
+                contexts = [self._call(context.events) for context in contexts]
+                continue
             except inbox.Seen as e:
                 for key in e.events:
                     self.results[events[key].unique] = Result("seen")
@@ -144,6 +160,8 @@ class Group:
                 continue
             for event in events.values():
                 self.results[event.unique] = Result("done")
+            for context in contexts:
+                self.results |= {unique: Result("refused", why) for unique, why in context.refused.items()}
             self._mirror(contexts)
             for context in contexts:
                 context.committed()
@@ -186,12 +204,13 @@ class Group:
         self.results[event.unique] = Result(state, sentence(error))
 
     def _mirror(self, contexts: Sequence[EventContext]) -> None:
-        if not any(context.published for context in contexts):
+        builds = {name: build for context in contexts for name, build in context.published.items()}
+        if not builds:
             return
         mirror, _ = self.mill.mirror_or_reason()
         try:
             if mirror is not None:
-                make_up(self.mill.engine, mirror)
+                make_up(self.mill.engine, mirror, builds)
         except RedisUnavailable as e:
             log.warning("Redis is owed what %s published: %s", self.spec.name, e)
 

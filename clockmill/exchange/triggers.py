@@ -5,15 +5,12 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from clockmill.bell import ring
-from clockmill.doors import know
 from clockmill.errors import ConfigError
 from clockmill.exchange.cloudevents import BadEvent, Event
 from clockmill.exchange.topology import REQUESTS, TRIGGER
 from clockmill.handler_spec import HandlerSpec
 from clockmill.job_spec import JobSpec
-from clockmill.slots import micros
-from db.triggers import Asked, ask
+from db.triggers import Asked
 
 if TYPE_CHECKING:
     from clockmill.exchange.context import EventContext
@@ -44,7 +41,7 @@ def requests_spec() -> HandlerSpec:
 def trigger(spec: JobSpec, ctx: "EventContext") -> None:
     """A run of the job for each event, or one that several share."""
     for event in ctx.events:
-        _ask(ctx, spec, _by_event(spec, event))
+        ctx.ask(spec, _by_event(spec, event))
 
 
 def request(ctx: "EventContext") -> None:
@@ -60,7 +57,7 @@ def request(ctx: "EventContext") -> None:
             params_json=json.dumps(params),
             order_key=spec.order_key(params),
         )
-        _ask(ctx, spec, asked)
+        ctx.ask(spec, asked)
 
 
 def _known(mill: "Mill", name: str, params: dict[str, Any]) -> JobSpec:
@@ -71,13 +68,6 @@ def _known(mill: "Mill", name: str, params: dict[str, Any]) -> JobSpec:
         # No further attempt would make it right.
         raise BadEvent(str(e)) from None
     return spec
-
-
-def _ask(ctx: "EventContext", spec: JobSpec, asked: Asked) -> None:
-    mill = ctx.mill
-    know(mill, spec, ctx.now)
-    ctx.effect(lambda connection: ask(connection, asked, micros(mill.now())))
-    ctx.afterwards(lambda: ring(mill.config.var))
 
 
 def _by_event(spec: JobSpec, event: Event) -> Asked:
