@@ -26,6 +26,8 @@ LEASE_S = 10
 RENEW_S = 3.0
 #: The ledger is looked at so often where no bell rings.
 LOOK_S = 0.5
+#: And so often for a while after a run was sent that others wait for: its end on another host rings no bell here.
+SOON_S, SOON_FOR_S = 0.1, 5.0
 #: What goes wrong is tried again after so long.
 AGAIN_S = 1.0
 #: So many runs of a job are in the queues at once; the others wait in the ledger, which is made for it.
@@ -53,6 +55,12 @@ class Carrier:
         #: Jobs whose runs wait for each other, all of them: a message before its turn would only be sent away.
         self.in_turn = [name for name, spec in self.jobs.items() if spec.overlap == "queue_all"]
 
+        self.soon_until = 0.0
+
+    def look_s(self, now_s: float) -> float:
+        """How long the ledger need not be looked at."""
+        return SOON_S if now_s < self.soon_until else LOOK_S
+
     def forget(self) -> None:
         """Everything that is due is sent again: a worker has come that may offer what was missing."""
         self.sent = {}
@@ -71,6 +79,8 @@ class Carrier:
         if rows:
             answers = self.publisher.send([letter_of(self.mill, self.jobs[row.job], row.run_id) for row in rows])
             self._note(rows, answers, sent, now_s)
+            if any(row.job in self.in_turn for row in rows):
+                self.soon_until = now_s + SOON_FOR_S
         return len(rows)
 
     def _unclaimed(
@@ -138,7 +148,7 @@ class Carrying(threading.Thread):
             else:
                 if not sent:
                     self.carrier.publisher.beat()
-                    self.bell.wait(LOOK_S)
+                    self.bell.wait(self.carrier.look_s(time.monotonic()))
         self._end()
 
     def _complain(self, problem: str) -> None:

@@ -13,6 +13,7 @@ from clockmill.exchange.celery_app import backend_of
 from clockmill.exchange.run_messages import LONG_TASK, TASK, letter_of, queue_of, task_of
 from clockmill.mill import Mill
 from clockmill.worker import offers_of, pools_of
+from db.run import Ending
 
 JOBS = """
 from clockmill import Context, job
@@ -30,6 +31,11 @@ def large(ctx: Context) -> None:
 
 @job(executor="celery", needs=["gpu"])
 def drawn(ctx: Context) -> None:
+    pass
+
+
+@job(executor="celery", overlap="queue_all")
+def turns(ctx: Context) -> None:
     pass
 
 
@@ -163,6 +169,20 @@ def test_of_one_job_only_so_many_are_under_way(mill, empty):
     urgent = ask(mill, "large")
     assert Carrier(mill, broker).turn(0.0) == EACH + 1
     assert urgent in broker.take()
+
+
+def test_runs_that_wait_for_each_other_are_sent_one_by_one_and_looked_for_soon(mill, empty):
+    broker = Broker()
+    carrier = Carrier(mill, broker)
+    first, second = ask(mill, "turns"), ask(mill, "turns")
+    ask(mill)
+    carrier.turn(0.0)
+    assert (first in broker.take(), carrier.look_s(1.0), carrier.look_s(6.0)) == (True, 0.1, 0.5)
+    spec = SimpleNamespace(overlap="queue_all", on_lost="rerun", after=None, pool=None, places=0)
+    claim = mill.ledger.claim(first, spec, 1 << 60)
+    assert (carrier.turn(1.0), broker.take()) == (0, [])
+    mill.ledger.finish(claim, Ending("succeeded"), 1 << 60)
+    assert (carrier.turn(1.5), broker.take()) == (1, [second])
 
 
 def test_what_a_broker_would_not_have_is_sent_again(mill, empty):
