@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import clocks
 import cluster
 import disks
+import dividing
 import faults
 import hands
 import ill_jobs
@@ -119,6 +120,8 @@ SCENARIOS = {
         long_on=KINDS,
     ),
     "hands": Scenario(None, partial(hands.killed, rounds=5), long_on=(POSTGRESQL,)),
+    "shards": Scenario(None, partial(dividing.divided, kills=30), long_on=KINDS),
+    "shards-celery": Scenario(None, partial(dividing.divided, kills=30, carried=True), long_on=(POSTGRESQL,)),
     "patience": Scenario(patience.outlasted, patience.outlasted, long_on=(SQLITE, POSTGRESQL)),
     "cluster": Scenario(None, partial(cluster.leaders_killed, events=15_000, kills=6), long_on=(POSTGRESQL,)),
     "million": Scenario(None, partial(million.published, people=1_000_000)),

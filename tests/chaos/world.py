@@ -124,7 +124,7 @@ class Daemon:
 
     def ready(self) -> bool:
         told = self.log.read_bytes() if self.log.exists() else b""
-        return b" scheduling " in told or b" working for " in told
+        return b" scheduling " in told or b" working f" in told
 
     def alive(self) -> bool:
         return self.process.poll() is None
