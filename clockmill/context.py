@@ -24,7 +24,7 @@ from db.bases import Basis, find_basis, last_full, renewed_keys, state_of
 from db.columns import Columns, as_column, joined, length
 from db.errors import StoreError
 from db.output_spec import OutputSpec, resolve
-from db.outputs import KEYS_AT_ONCE, ROOM, Build, Published, find, read_rows, versions
+from db.outputs import KEYS_AT_ONCE, ROOM, Build, Published, changed_keys, find, read_rows, versions
 from db.run import Claim, idempotency_key
 from db.sources import SourceSpec, expand
 from db.sources import read as read_source
@@ -72,6 +72,8 @@ class Context:
         self._bases: dict[str, tuple[Basis, Mapping[str, Any]]] = {}
         self._why: dict[str, str] = {}
         self._seen: dict[str, int] | None = None
+        #: The versions of outputs that were read: all reads of one context are of one version.
+        self._looked: dict[str, int] = {}
         self.rows_in = 0
         self.rows_out = 0
         self.seconds: dict[str, float] = dict.fromkeys(PHASES, 0.0)
@@ -147,15 +149,23 @@ class Context:
             spec, row = find(self._mill.engine, output)
         except StoreError:
             return {name: as_column([], kind) for name, kind in declared.columns.items()}
+        version = self._looked.setdefault(output, row.version)
         if only is None:
-            return read_rows(self._mill.engine, spec, row.version)
+            return read_rows(self._mill.engine, spec, version)
         parts = [only[at : at + KEYS_AT_ONCE] for at in range(0, max(len(only), 1), KEYS_AT_ONCE)]
-        return joined([read_rows(self._mill.engine, spec, row.version, keys=some) for some in parts])
+        return joined([read_rows(self._mill.engine, spec, version, keys=some) for some in parts])
 
-    def is_published(self, output: str) -> bool:
-        """Whether there is a version of a declared output."""
+    def changed(self, output: str, since: int = 0) -> tuple[int, list[Any] | None]:
+        """The version of an output that `current` reads, 0 for none, and the keys whose lists were others in the
+        version `since`; None in their place when that is not known."""
         self._output(output)
-        return bool(versions(self._mill.engine).get(output))
+        try:
+            spec, row = find(self._mill.engine, output)
+        except StoreError:
+            return 0, None
+        version = self._looked.setdefault(output, row.version)
+        known = 0 < since <= version and since >= row.kept_from
+        return version, changed_keys(self._mill.engine, spec, since, version) if known else None
 
     def params_of(self, job: str) -> Mapping[str, Any]:
         """The parameters of a job, as the configuration sets them. Raises ConfigError for one that is not there."""

@@ -39,6 +39,8 @@ class Mill:
         self.owner = str(uuid.uuid4())
         self.host = socket.gethostname()
         self._digests: dict[str, tuple[JobSpec, str]] = {}
+        #: What handlers of events keep for their next call, by name.
+        self.memories: dict[str, dict[str, Any]] = {}
 
     @staticmethod
     def open(config_file: str | None = None) -> "Mill":

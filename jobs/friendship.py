@@ -25,24 +25,39 @@ Pair = tuple[Any, Any]
     outputs=[FRIENDS, RECOMMENDATIONS],
 )
 def friendship(ctx: EventContext) -> None:
-    published = ctx.is_published("friends") and ctx.is_published("recommendations")
-    ids = ctx.current("friends", only=[])["user_id"] if published else None
-    told = friendships(ctx, ids)
-    if not told:
-        return
-    ctx.start("recommendations", after=QUIET)
-    if ids is None:
+    graph = known_graph(ctx)
+    told = friendships(ctx, graph.ids if graph else None)
+    if told:
+        ctx.start("recommendations", after=QUIET)
+    if not told or graph is None:
         return
     with ctx.phase("compile"):
         compute.compile_kernels(ctx.cache_dir, ctx.log, ["people"])
-    users = sorted({user for pair in told for user in pair})
-    lists = compute.befriended(ctx.current("friends", only=users), told)
     params = ctx.params_of("recommendations")
-    found = compute.recommend_now(
-        ids, lists, lambda some: ctx.current("friends", only=some), params["weighting"], params["k"]
-    )
-    ctx.publish("friends", compute.friend_rows(ids, lists), only=users)
-    ctx.publish("recommendations", found, only=users)
+    lists = compute.befriended(graph, told)
+    now = compute.with_friends(graph, lists)
+    only = compute.numbers(now, list(lists))
+    found = compute.recommend(now, params["weighting"], params["k"], threads=1, only=only)
+    ctx.publish("friends", compute.friend_rows(graph.ids, lists), only=list(lists))
+    ctx.publish("recommendations", compute.or_popular_people(now, found, params["k"], only), only=list(lists))
+
+
+def known_graph(ctx: EventContext) -> compute.Graph | None:
+    """Everybody's friends as they are published, None before the first run: kept in memory, for a list hangs on
+    thousands of rows of others, and brought up to date by the lists that changed since."""
+    since: int
+    graph: compute.Graph | None
+    since, graph = ctx.memory.get("graph", (0, None))
+    version, changed = ctx.changed("friends", since)
+    if not version or not ctx.changed("recommendations")[0]:
+        return None
+    if graph is None or changed is None:
+        rows = ctx.current("friends")
+        graph = compute.friendship_graph(rows["user_id"], rows["friend_id"])
+    elif changed:
+        graph = compute.with_friends(graph, compute.friend_lists(ctx.current("friends", only=changed), changed))
+    ctx.memory["graph"] = (version, graph)
+    return graph
 
 
 def friendships(ctx: EventContext, ids: Any) -> dict[Pair, bool]:

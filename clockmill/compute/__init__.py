@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clockmill.compute.changes import everything
     from clockmill.compute.fallback import or_popular_people, or_popular_products
+    from clockmill.compute.graph_edits import (
+        befriended,
+        friend_lists,
+        friend_rows,
+        numbers,
+        pair_like,
+        with_friends,
+    )
     from clockmill.compute.graphs import Graph, friends, friendship_graph, mutual
     from clockmill.compute.native import compile_kernels
     from clockmill.compute.pairs import similar_range
     from clockmill.compute.people_changes import changed_people, know_graph, people_basis
-    from clockmill.compute.people_now import befriended, friend_rows, id_like, pair_like, recommend_now
     from clockmill.compute.product_changes import changed_products, know_ratings, products_basis
     from clockmill.compute.ratings import Ratings, ratings_matrix
     from clockmill.compute.recommendations import recommend, recommend_range
@@ -27,13 +34,14 @@ __all__ = [
     "compared",
     "compile_kernels",
     "everything",
+    "friend_lists",
     "friend_rows",
     "friends",
     "friendship_graph",
-    "id_like",
     "know_graph",
     "know_ratings",
     "mutual",
+    "numbers",
     "or_popular_people",
     "or_popular_products",
     "pair_like",
@@ -41,40 +49,41 @@ __all__ = [
     "products_basis",
     "ratings_matrix",
     "recommend",
-    "recommend_now",
     "recommend_range",
     "similar_products",
     "similar_range",
+    "with_friends",
 ]
 
 _HOMES = {
     "Damping": "weightings",
     "Graph": "graphs",
     "Ratings": "ratings",
-    "befriended": "people_now",
+    "befriended": "graph_edits",
     "changed_people": "people_changes",
     "changed_products": "product_changes",
     "compared": "similarity",
     "compile_kernels": "native",
     "everything": "changes",
-    "friend_rows": "people_now",
+    "friend_lists": "graph_edits",
+    "friend_rows": "graph_edits",
     "friends": "graphs",
     "friendship_graph": "graphs",
-    "id_like": "people_now",
     "know_graph": "people_changes",
     "know_ratings": "product_changes",
     "mutual": "graphs",
+    "numbers": "graph_edits",
     "or_popular_people": "fallback",
     "or_popular_products": "fallback",
-    "pair_like": "people_now",
+    "pair_like": "graph_edits",
     "people_basis": "people_changes",
     "products_basis": "product_changes",
     "ratings_matrix": "ratings",
     "recommend": "recommendations",
-    "recommend_now": "people_now",
     "recommend_range": "recommendations",
     "similar_products": "similarity",
     "similar_range": "pairs",
+    "with_friends": "graph_edits",
 }
 
 

@@ -71,6 +71,11 @@ class EventContext(Context):
     def events(self) -> list[Event]:
         return self._events
 
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What the handler wants to find again when this process calls it next; gone with the process."""
+        return self._mill.memories.setdefault(self.job, {})
+
     def execute(self, statement: str, values: Mapping[str, Any] | None = None, **more: Any) -> None:
         """One SQL statement with :named values, carried out in the transaction that ends the handling."""
         bound = {**(values or {}), **more}
@@ -158,6 +163,8 @@ class EventContext(Context):
         if only is not None:
             refresh = Refresh.of(self._mill.engine, resolve(declared, columns), max(length(columns), len(only)))
             if refresh is not None:
+                # What was computed is compared with what it was computed from.
+                refresh.base = self._looked.get(declared.name, refresh.base)
                 return refresh
         return super()._begun(declared, columns, only)
 
