@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,17 +197,23 @@ def dead_letters(rabbit: Rabbit, limit: int) -> list[Any]:
     return []
 
 
-def _judge(made: World, rabbit: Rabbit, events: int, malformed: int, drained_s: float) -> dict[str, Any]:
-    rows = made.rows("SELECT event, thing, n FROM effects ORDER BY seq")
+def effects_astray(rows: Sequence[Any], expected: Set[str]) -> list[str]:
+    """What is wrong with effects (event, thing, n), in the order they came: each once, n growing for each thing."""
     times = Counter(row[0] for row in rows)
     violations = [f"event {event} had its effect {count} times" for event, count in times.items() if count != 1]
-    missing = [n for n in range(events) if f"e-{n}" not in times]
-    violations += [f"{len(missing)} events had no effect, for instance e-{missing[0]}"] if missing else []
+    missing = sorted(expected - set(times))
+    violations += [f"{len(missing)} events had no effect, for instance {missing[0]}"] if missing else []
     last: dict[int, int] = {}
     for event, thing, n in rows:
         if n < last.get(thing, -1):
             violations.append(f"thing {thing}: {event} came after n = {last[thing]}")
         last[thing] = n
+    return violations
+
+
+def _judge(made: World, rabbit: Rabbit, events: int, malformed: int, drained_s: float) -> dict[str, Any]:
+    rows = made.rows("SELECT event, thing, n FROM effects ORDER BY seq")
+    violations = effects_astray(rows, {f"e-{n}" for n in range(events)})
     dead = dead_letters(rabbit, 10 * malformed)
     reasons = dict(MALFORMED)
     for letter in dead:
