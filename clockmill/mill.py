@@ -178,9 +178,10 @@ class Mill:
 
     @property
     def shard_folder(self) -> Path:
-        """Where the files of all runs' shards lie."""
+        """Where the files of all runs' shards lie: by namespace, since runs of several databases have one number."""
         asked = self.config.table("scheduler")["shard_folder"]
-        return self.config.home / Path(asked).expanduser() if asked else self.config.var / "shards"
+        folder = self.config.home / Path(asked).expanduser() if asked else self.config.var / "shards"
+        return folder / self.config.namespace
 
     def log_path(self, name: str) -> Path:
         return self.logs / name

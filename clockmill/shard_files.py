@@ -1,7 +1,7 @@
 """One shard of a run's work: a range of rows of a file that every worker maps, and a file of what came of them.
 
-    <shard folder>/<run>/data.<digest>          what the run's own process wrote: arrays and facts
-    <shard folder>/<run>/<shard>.<fence>        what an attempt at one shard made of its rows
+    <shard folder>/<namespace>/<run>/data.<digest>    what the run's own process wrote: arrays and facts
+    <shard folder>/<namespace>/<run>/<shard>.<fence>  what an attempt at one shard made of its rows
 
 A shard is done when its row says `succeeded` and its file has the digest that the row tells. A file is written aside
 and renamed; its name has the attempt's fence, so that no late attempt writes over another one's.

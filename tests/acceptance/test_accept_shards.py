@@ -116,7 +116,7 @@ class Divided:
         self.home.wait_until(lambda: self.parent["state"] not in ("queued", "running", "retry_wait"))
         assert (self.parent["state"], self.parent["reason"]) == ("succeeded", None)
         assert self.home.query("SELECT sum(twice), count(*) FROM doubled_current")[0][:] == (999_000, 1000)
-        self.home.wait_until(lambda: not list((self.home.folder / "var" / "shards").iterdir()))
+        self.home.wait_until(lambda: not list((self.home.folder / "var" / "shards" / "app").iterdir()))
 
     def end_lease(self, run_id):
         """As when half a minute has passed since the owner's last sign of life."""
@@ -220,7 +220,7 @@ def test_shards_whose_files_were_cut_or_altered_are_alone_done_again(shop):
     shop.home.daemon()
     shop.send()
     shop.home.wait_until(lambda: [shop.state(n) for n in (1, 2, 3)] == ["succeeded"] * 3)
-    folder = shop.home.folder / "var" / "shards" / str(shop.parent["run_id"])
+    folder = shop.home.folder / "var" / "shards" / "app" / str(shop.parent["run_id"])
     cut, altered = (folder / f"{row['run_id']}.{row['fence']}" for row in map(shop.shard, (1, 2)))
     os.truncate(cut, cut.stat().st_size // 2)
     content = bytearray(altered.read_bytes())
