@@ -62,7 +62,7 @@ def test_the_library_imports_no_built_in_job():
     named = {name for path, tree in TREES.items() if path.startswith("clockmill/") for name in imported(tree)}
     assert not named & {f"jobs.{name}" for name in BUILT_IN}
     assert "jobs" not in named
-    assert BUILT_IN == ["counters", "friendship", "news", "recommendations", "similarity", "weather"]
+    assert BUILT_IN == ["counters", "friendship", "news", "rating", "recommendations", "similarity", "weather"]
 
 
 @pytest.mark.parametrize("path", sorted(TREES))
