@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from db.entities import Block
 
 #: Entities read and written at once: bounds memory, and how long an event waits whose lists come in between.
-ENTITIES_AT_ONCE = 4_000
+ENTITIES_AT_ONCE = 1_000
 #: More changed keys than this are not asked for one by one: the whole output is read.
 SELECTIVE = 50_000
 #: Redis may be flushed while it is written to; after so many times the output stays owed.

@@ -33,6 +33,8 @@ def some_lists(shard: Shard) -> Mapping[str, Any]:
 @job(
     schedule="15 3 * * *",
     timeout="30m",
+    # What an event asks for while a run is at work must follow it.
+    overlap="queue_one",
     params={"weighting": "adamic_adar", "k": 20, "full": False, "rebuild": "7d", "shards": 1},
     choices={"weighting": ("adamic_adar", "common_neighbours", "resource_allocation", "jaccard")},
     outputs=[FRIENDS, RECOMMENDATIONS],

@@ -25,6 +25,8 @@ def some_pairs(shard: Shard) -> Mapping[str, Any]:
 @job(
     schedule="45 3 * * *",
     timeout="30m",
+    # What an event asks for while a run is at work must follow it.
+    overlap="queue_one",
     params={
         "weighting": "damped",
         "k": 20,

@@ -126,7 +126,8 @@ class EventContext(Context):
     def start(self, job: str, after: str = "0s") -> None:
         """Asks for a run of a job when the handling stands: one for all that ask before nobody has for a while.
 
-        `after` is that while, "10s"; after ten times as long it starts in any case. Nothing for a job that is disabled.
+        `after` is that while, "10s"; after ten times as long it starts in any case. A job that is at work needs
+        `overlap = "queue_one"`, or the run is skipped. Nothing for a job that is disabled.
         """
         spec = self._mill.registry.jobs.get(job)
         if spec is not None:

@@ -18,6 +18,7 @@ from db.mirror import Mirror
 from db.output_spec import OutputSpec, resolve
 from db.outputs import Build
 from db.publish import mirror_output
+from db.refresh import Refresh
 
 AT = "2026-03-08T07:00:00Z"
 SIMILAR = OutputSpec(
@@ -165,6 +166,51 @@ def test_parts_of_any_size_mirror_the_same(database, mirror, client, monkeypatch
     published(database, FRIENDS, [(key, key + 1) for key in (5, 1, 30, 7, 22)])
     assert mirror_output(database, mirror, "friends") == 5
     assert len(client.keys("cm:app:friends:*")) == 5
+
+
+def refreshed(engine, spec, rows, only):
+    listed = zip(*rows, strict=True) if rows else [()] * len(spec.columns)
+    columns = {n: as_column(list(v), kind) for (n, kind), v in zip(spec.columns.items(), listed, strict=True)}
+    refresh = Refresh.of(engine, resolve(spec, columns), len(rows))
+    refresh.write(columns, only)
+    with write(engine) as connection:
+        return refresh.publish(connection, AT, "digest").version
+
+
+def test_what_an_event_replaces_does_not_wait_until_all_is_mirrored(database, mirror, client, monkeypatch):
+    monkeypatch.setattr(publish, "ENTITIES_AT_ONCE", 2)
+    published(database, FRIENDS, [(key, key + 1) for key in (1, 5, 7, 22, 30, 40)])
+    real, seen = publish._write_entities, []
+
+    def interrupted(*args):
+        done = real(*args)
+        seen.append(client.smembers("cm:app:friends:40"))
+        if len(seen) == 1:
+            refreshed(database, FRIENDS, [(40, 99), (50, 51)], [40, 50, 5])
+        return done
+
+    monkeypatch.setattr(publish, "_write_entities", interrupted)
+    mirror_output(database, mirror, "friends")
+    assert seen[:2] == [set(), {"99"}]
+    assert publish.verify(database, mirror, "friends") == []
+    assert mirror.version("friends") == 2
+
+
+def test_an_event_beside_a_build_that_died_is_seen_and_the_next_build_undoes_the_dead_one(database):
+    published(database, FRIENDS, [(1, 2), (3, 4)])
+    columns = {name: as_column(values, "int") for name, values in {"user_id": [1, 3], "friend_id": [9, 9]}.items()}
+    dead = Build(database, resolve(FRIENDS, columns), run_id=8, fence=1, room=5)
+    dead.begin()
+    dead.write(columns)
+    assert refreshed(database, FRIENDS, [(1, 7)], [1]) == 2
+    spec, row = outputs.find(database, "friends")
+    assert outputs.read_rows(database, spec, row.version)["friend_id"].tolist() == [7, 4]
+    for n in range(5):
+        version = refreshed(database, FRIENDS, [(1, n)], [1]) if n < 4 else Refresh.of(database, spec, 1)
+    assert version is None
+    assert published(database, FRIENDS, [(1, 4), (3, 4)]) == 8
+    assert outputs.read_rows(database, spec, 8)["friend_id"].tolist() == [4, 4]
+    assert outputs.publication(database, "friends", 8).rows == 2
 
 
 def test_nothing_is_written_where_redis_holds_the_version(database, mirror):
