@@ -35,7 +35,7 @@ def divided(kind: str, kills: int, carried: bool = False) -> dict[str, Any]:
                     what = "worker" if victim == "broker" and rabbit is None else victim
                     _kill(made, rabbit, what, numbers)
                     done[what] += 1
-                wait_until(lambda: _ended(made) >= kills // 2, "runs that ended", 120)
+                wait_until(lambda: _ended(made) >= kills // 4, "runs that ended", 180)
                 # No more slots; whoever carries goes on.
                 made.run("jobs", "pause", "halves")
                 wait_until(lambda: not _open(made), "the end of what was begun", 60 + 6 * LEASE_S)
