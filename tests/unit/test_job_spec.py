@@ -51,7 +51,7 @@ def test_what_is_not_said_has_the_houses_defaults():
 
 
 def test_an_unknown_policy_is_refused_when_it_is_written():
-    with pytest.raises(ConfigError, match="@job: unknown 'retrys'; allowed: name, outputs, params, choices, schedule"):
+    with pytest.raises(ConfigError, match="@job: unknown 'retrys'; allowed: name, outputs, params, choices, shard, schedule"):
         job(retrys=3)
 
 
