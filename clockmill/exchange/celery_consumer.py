@@ -47,16 +47,20 @@ def _drain() -> None:
             pass
 
 
-def is_there(connection: Any, queue: str) -> bool:
-    """Whether the broker has the queue, and the node that keeps it is up."""
+def consumers_of(connection: Any, queue: str) -> int | None:
+    """How many consume the queue; None if the broker has none of that name, or the node that keeps it is down."""
     channel = connection.channel()
     try:
-        channel.queue_declare(queue, passive=True)
+        found = channel.queue_declare(queue, passive=True)
     except connection.channel_errors:
         # The broker has closed the channel with that answer.
-        return False
+        return None
     channel.close()
-    return True
+    return int(found.consumer_count)
+
+
+def tell_away(queue: str) -> None:
+    log.warning("%s is away; the others are worked for", queue)
 
 
 class Amqp(AMQP):  # type: ignore[misc]
@@ -64,14 +68,17 @@ class Amqp(AMQP):  # type: ignore[misc]
 
     def TaskConsumer(self, channel: Any, queues: Any = None, **more: Any) -> Any:
         asked = queues or list(self.queues.consume_from.values())
-        away = [queue for queue in asked if not is_there(channel, queue.name)]
+        away = [queue for queue in asked if consumers_of(channel, queue.name) is None]
         for queue in away:
-            log.warning("%s is away; the others are worked for", queue.name)
+            tell_away(queue.name)
         return super().TaskConsumer(channel, [queue for queue in asked if queue not in away], **more)
 
 
 class Return(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Consumes a queue that was away when it is back."""
+    """Consumes a queue that was away when it is back, and leaves one that has gone.
+
+    The broker tells of the latter, but what it tells while Celery starts is not heard.
+    """
 
     requires = (Tasks,)
 
@@ -90,7 +97,11 @@ class Return(bootsteps.StartStopStep):  # type: ignore[misc]
         # Of a connection that is gone the loop hears as well.
         with contextlib.suppress(*c.connection.connection_errors, *c.connection.channel_errors):
             for name in list(c.app.amqp.queues.consume_from):
-                if not c.task_consumer.consuming_from(name) and is_there(c.connection, name):
+                consuming, consumers = c.task_consumer.consuming_from(name), consumers_of(c.connection, name)
+                if consuming and not consumers:
+                    c.task_consumer.cancel_by_queue(name)
+                    tell_away(name)
+                elif consumers is not None and not consuming:
                     c.add_task_queue(name)
 
 
