@@ -51,7 +51,8 @@ def test_what_is_not_said_has_the_houses_defaults():
 
 
 def test_an_unknown_policy_is_refused_when_it_is_written():
-    with pytest.raises(ConfigError, match="@job: unknown 'retrys'; allowed: name, outputs, params, choices, shard, schedule"):
+    told = "@job: unknown 'retrys'; allowed: name, outputs, params, choices, shard, schedule"
+    with pytest.raises(ConfigError, match=told):
         job(retrys=3)
 
 
