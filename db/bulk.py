@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STATEMENT_CHARACTERS = 1_000_000
 #: Rows made into bytes at once, while the server still works at the ones before.
 ENCODED = 5_000
+#: SQLite keeps so many pages, of this connection and from then on, for the ends of an index that rows go to.
+CACHE_KB = 65_536
 #: What MySQL reads as something else inside quotes.
 _SPECIAL = re.compile(r"['\\\x00\n\r\x1a]")
 
@@ -71,7 +73,7 @@ class Bulk:
         if self._kind == "sqlite":
             at = " AND ".join(f"{self._quote(name)} = ?" for name in keys)
             update = f"UPDATE {self._table} SET {column} = {value:d} WHERE {at} AND {column} = {was:d}"
-            _cursor(connection).executemany(update, zip(*map(plain, keys.values()), strict=True))
+            self._many(connection, update, keys)
             return
         named = self._name(connection, keys)
         at = " AND ".join(f"t.{self._quote(name)} = named.{self._quote(name)}" for name in keys)
@@ -106,7 +108,13 @@ class Bulk:
     ) -> None:
         marks = ", ".join([*("?" for _ in rows), *(f"{value:d}" for value in constants.values())])
         into = f"INSERT INTO {table} ({self._listed(rows, constants)}) VALUES ({marks}){conflict}"
-        _cursor(connection).executemany(into, zip(*map(plain, rows.values()), strict=True))
+        self._many(connection, into, rows)
+
+    def _many(self, connection: Connection, statement: str, rows: "Columns") -> None:
+        """SQLite's way: the statement for every row. The pages that it goes through stay in memory."""
+        cursor = _cursor(connection)
+        cursor.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+        cursor.executemany(statement, zip(*map(plain, rows.values()), strict=True))
 
     def _copy(self, connection: Connection, table: str, rows: "Columns", constants: Mapping[str, int]) -> None:
         import numpy as np
