@@ -70,7 +70,12 @@ class Rabbit:
     def start(self) -> None:
         with (self.folder / "out").open("ab") as out:
             self.process = subprocess.Popen(
-                [f"{self.bin}/rabbitmq-server"], env=self.environment, stdout=out, stderr=out, start_new_session=True
+                [f"{self.bin}/rabbitmq-server"],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
         process = self.process
         wait_until(lambda: process.poll() is not None or self._answers(), f"RabbitMQ on port {self.port}", START_S)
