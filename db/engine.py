@@ -30,8 +30,6 @@ T = TypeVar("T")
 
 #: How long a SQLite writer waits for another one; a batch holds the lock for 250 ms at most.
 BUSY_TIMEOUT_S = 15
-#: A scheduler holds several connections for months, and each fills its cache. Bulk takes more for itself.
-CACHE_KB = 4_096
 #: A server's connection that was used so lately needs no question whether it still stands.
 TRUSTED_S = 1.0
 #: After a deadlock, a serialization failure or a lost answer the transaction is tried so often before it is an error.
@@ -95,7 +93,7 @@ def _sqlite(url: URL, setting: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: sqlite3.Connection, record: object) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"cache_size = -{CACHE_KB}"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     return _own_begin(engine)
